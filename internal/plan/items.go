@@ -1,0 +1,238 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Netns is a routing namespace of a router.
+type Netns struct {
+	Name  string
+	Owner vnet.Ref
+}
+
+// Bridge is the broadcast domain of a network, always in the host's namespace.
+type Bridge struct {
+	Name     string
+	Owner    vnet.Ref
+	MAC      vnet.MAC
+	MTU      int
+	MLDSnoop bool
+}
+
+// Veth is a pair of ours. The near end belongs to us; the far end is in a
+// guest's or a router's namespace.
+type Veth struct {
+	NS, Name     string
+	Owner        vnet.Ref
+	MAC          vnet.MAC // of the near end; zero: the kernel's choice
+	MTU          int
+	PeerNS, Peer string // PeerNS: "" host's, a name under /run/netns, or an absolute path
+	PeerMAC      vnet.MAC
+	PeerUp       bool // set the far end up (router namespaces; guests do it themselves: also set up for guests)
+}
+
+// Tap is a persistent tap of ours.
+type Tap struct {
+	Name  string
+	Owner vnet.Ref
+	User  string // who may open it; "" root
+	MTU   int
+}
+
+// Member puts a link into a bridge and sets it up. The link may be ours
+// (veth, tap) or somebody else's (a NIC of a bridged network).
+type Member struct {
+	Link, Bridge string
+	Owner        vnet.Ref
+	Isolated     bool // bridge port isolation
+}
+
+// Up sets a link of ours administratively up.
+type Up struct {
+	NS, Link string
+	Owner    vnet.Ref
+}
+
+// Address is a gateway address; set without duplicate address detection, since
+// the network is ours alone.
+type Address struct {
+	NS, Link string
+	Prefix   netip.Prefix // the address and its prefix length
+	Owner    vnet.Ref
+}
+
+// HostRoute is a route of ours, in the main table, with RouteProtocol.
+// Unreachable routes have no Link.
+type HostRoute struct {
+	NS          string
+	Prefix      netip.Prefix
+	Via         netip.Addr
+	Link        string
+	Unreachable bool
+	Owner       vnet.Ref
+}
+
+// Sysctl is a kernel setting under /proc/sys. Those of links that are not ours
+// are recorded before they are first changed and restored when no fragment
+// asks for them any more.
+type Sysctl struct {
+	NS    string
+	Path  string // for example net/ipv6/conf/sx-web/disable_ipv6
+	Value string
+}
+
+// Chains is the fixed part of a namespace's tables: chains, empty sets and
+// maps. Text is a complete nft script body of `table inet sextant` and `table
+// bridge sextant`, without elements of the fragments.
+type Chains struct {
+	NS   string
+	Text string
+}
+
+// Element is one element of a set or map of our tables.
+type Element struct {
+	NS     string
+	Family string // inet, bridge
+	Set    string
+	Elem   string // the key as nft writes it, for example `"sx-web"` or `"sx-web" . 2001:db8::/64`
+	Value  string // for maps: the value or verdict; "" for sets
+}
+
+func (i Netns) Key() Key  { return Key{"", "netns", i.Name} }
+func (i Bridge) Key() Key { return Key{"", "link", i.Name} }
+func (i Veth) Key() Key   { return Key{i.NS, "link", i.Name} }
+func (i Tap) Key() Key    { return Key{"", "link", i.Name} }
+func (i Member) Key() Key { return Key{"", "member", i.Link} }
+func (i Up) Key() Key     { return Key{i.NS, "up", i.Link} }
+func (i Address) Key() Key {
+	return Key{i.NS, "address", i.Link + " " + i.Prefix.String()}
+}
+func (i HostRoute) Key() Key { return Key{i.NS, "route", i.Prefix.String()} }
+func (i Sysctl) Key() Key    { return Key{i.NS, "sysctl", i.Path} }
+func (i Chains) Key() Key    { return Key{i.NS, "chains", Table} }
+func (i Element) Key() Key   { return Key{i.NS, "element", i.Family + " " + i.Set + " " + i.Elem} }
+
+func (Netns) Stage() Stage     { return StageNetns }
+func (Bridge) Stage() Stage    { return StageBridge }
+func (Veth) Stage() Stage      { return StageBridge }
+func (Tap) Stage() Stage       { return StageBridge }
+func (Member) Stage() Stage    { return StageMember }
+func (Up) Stage() Stage        { return StageMember }
+func (Address) Stage() Stage   { return StageAddress }
+func (HostRoute) Stage() Stage { return StageRoute }
+func (Chains) Stage() Stage    { return StageFilter }
+func (Element) Stage() Stage   { return StageFilter }
+
+// Stage is StageSysctl for settings of single links of ours and StageHost for
+// the rest, which must hold before anything forwards.
+func (i Sysctl) Stage() Stage {
+	if strings.Contains(i.Path, "/conf/sx") {
+		return StageSysctl
+	}
+	return StageHost
+}
+
+// in prefixes a command with the namespace it runs in.
+func in(ns, cmd string) string {
+	if ns == "" {
+		return cmd
+	}
+	return "ip netns exec " + ns + " " + cmd
+}
+
+func mtu(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" mtu %d", n)
+}
+
+func (i Netns) Commands() []string { return []string{"ip netns add " + i.Name} }
+
+func (i Bridge) Commands() []string {
+	snoop := 0
+	if i.MLDSnoop {
+		snoop = 1
+	}
+	return []string{
+		fmt.Sprintf("ip link add %s address %s%s type bridge stp_state 0 forward_delay 0 mcast_snooping %d", i.Name, i.MAC, mtu(i.MTU), snoop),
+		fmt.Sprintf("ip link set %s alias %s%s", i.Name, AliasPrefix, i.Owner),
+	}
+}
+
+func (i Veth) Commands() []string {
+	s := "ip link add " + i.Name + mtu(i.MTU)
+	if !i.MAC.IsZero() {
+		s += " address " + i.MAC.String()
+	}
+	s += " type veth peer name " + i.Peer
+	if i.PeerNS != "" {
+		s += " netns " + i.PeerNS
+	}
+	if !i.PeerMAC.IsZero() {
+		s += " address " + i.PeerMAC.String()
+	}
+	return []string{in(i.NS, s), in(i.NS, fmt.Sprintf("ip link set %s alias %s%s", i.Name, AliasPrefix, i.Owner))}
+}
+
+func (i Tap) Commands() []string {
+	s := "ip tuntap add " + i.Name + " mode tap"
+	if i.User != "" {
+		s += " user " + i.User
+	}
+	out := []string{s, fmt.Sprintf("ip link set %s%s alias %s%s", i.Name, mtu(i.MTU), AliasPrefix, i.Owner)}
+	return out
+}
+
+func (i Member) Commands() []string {
+	out := []string{fmt.Sprintf("ip link set %s master %s up", i.Link, i.Bridge)}
+	if i.Isolated {
+		out = append(out, fmt.Sprintf("bridge link set dev %s isolated on", i.Link))
+	}
+	return out
+}
+
+func (i Up) Commands() []string { return []string{in(i.NS, "ip link set "+i.Link+" up")} }
+
+func (i Address) Commands() []string {
+	s := fmt.Sprintf("ip address add %s dev %s", i.Prefix, i.Link)
+	if i.Prefix.Addr().Is6() {
+		s += " nodad"
+	}
+	return []string{in(i.NS, s)}
+}
+
+func (i HostRoute) Commands() []string {
+	s := "ip route add "
+	if i.Unreachable {
+		s += "unreachable "
+	}
+	s += i.Prefix.String()
+	if i.Via.IsValid() {
+		s += " via " + i.Via.String()
+	}
+	if i.Link != "" {
+		s += " dev " + i.Link
+	}
+	return []string{in(i.NS, fmt.Sprintf("%s proto %d", s, RouteProtocol))}
+}
+
+func (i Sysctl) Commands() []string {
+	return []string{in(i.NS, fmt.Sprintf("sysctl -w %s=%s", strings.ReplaceAll(i.Path, "/", "."), i.Value))}
+}
+
+func (i Chains) Commands() []string {
+	return []string{in(i.NS, "nft -f - <<'EOF'\n"+strings.TrimRight(i.Text, "\n")+"\nEOF")}
+}
+
+func (i Element) Commands() []string {
+	v := i.Elem
+	if i.Value != "" {
+		v += " : " + i.Value
+	}
+	return []string{in(i.NS, fmt.Sprintf("nft add element %s %s %s { %s }", i.Family, Table, i.Set, v))}
+}

@@ -1,0 +1,78 @@
+package vnet
+
+import (
+	"net/netip"
+	"time"
+)
+
+// How says how a guest came by an address.
+type How string
+
+// The ways.
+const (
+	HowDHCPv4 How = "dhcpv4"
+	HowDHCPv6 How = "dhcpv6"
+	HowSLAAC  How = "slaac"
+	HowFixed  How = "fixed" // seen on the wire, and configured by hand in the guest
+)
+
+// Lease is an address in use by a guest: given by DHCP or seen on the wire.
+// Agents claim leases; nobody edits them.
+type Lease struct {
+	Meta
+	Network ID         `json:"network"`
+	Subnet  ID         `json:"subnet,omitempty"`
+	Port    ID         `json:"port,omitempty"`
+	Host    string     `json:"host" doc:"the host that claimed it"`
+	Address netip.Addr `json:"address"`
+	Family  Family     `json:"family"`
+	How     How        `json:"how"`
+	MAC     MAC        `json:"mac,omitzero"`
+	DUID    string     `json:"duid,omitempty"`
+	IAID    uint32     `json:"iaid,omitempty"`
+	Client  string     `json:"client,omitempty" doc:"DHCPv4 client identifier, hex"`
+	// Hostname is what the guest calls itself, already checked and lower case.
+	Hostname string `json:"hostname,omitempty"`
+	// Expires is a wall-clock deadline, a promise made to the guest; zero:
+	// never (or as long as the guest is there).
+	Expires time.Time `json:"expires,omitzero"`
+	// Declined marks an address that a guest found in use elsewhere:
+	// quarantined until Expires.
+	Declined bool `json:"declined,omitempty"`
+	// Temporary marks an RFC 8981 address: never published in DNS.
+	Temporary bool `json:"temporary,omitempty"`
+}
+
+// Kind is KindLease.
+func (*Lease) Kind() Kind { return KindLease }
+
+// PrefixState is the state of a prefix assignment.
+type PrefixState string
+
+// The states of a prefix.
+const (
+	PrefixActive     PrefixState = "active"
+	PrefixDeprecated PrefixState = "deprecated" // still valid, no new use
+	PrefixExpired    PrefixState = "expired"
+)
+
+// PrefixAssignment is a prefix that a host holds for a subnet: decided by the
+// ladder, claimed before it is first advertised.
+type PrefixAssignment struct {
+	Meta
+	Network ID           `json:"network"`
+	Subnet  ID           `json:"subnet"`
+	Host    string       `json:"host"`
+	Family  Family       `json:"family"`
+	Prefix  netip.Prefix `json:"prefix"`
+	Rung    Egress       `json:"rung"`
+	State   PrefixState  `json:"state"`
+	// Since is when the state began. PreferredUntil and ValidUntil are
+	// wall-clock deadlines; zero means no end in sight.
+	Since          time.Time `json:"since,omitzero"`
+	PreferredUntil time.Time `json:"preferredUntil,omitzero"`
+	ValidUntil     time.Time `json:"validUntil,omitzero"`
+}
+
+// Kind is KindAssignment.
+func (*PrefixAssignment) Kind() Kind { return KindAssignment }

@@ -1,0 +1,198 @@
+package vnet
+
+import "net/netip"
+
+// Egress says how one family of a network reaches the outside. The table in
+// docs/man/sextant-network.md is the contract of each.
+type Egress string
+
+// The egress modes. Not every mode exists in both families.
+const (
+	EgressAuto      Egress = "auto"       // decided by the ladder from uplink facts
+	EgressNAT       Egress = "nat"        // IPv4: masqueraded
+	EgressNAT66     Egress = "nat66"      // IPv6: masqueraded
+	EgressNPTv6     Egress = "nptv6"      // IPv6: prefix translated 1:1
+	EgressDelegated Egress = "delegated"  // IPv6: routed, prefix by DHCPv6-PD
+	EgressProxied   Egress = "proxied"    // IPv6: the uplink's on-link prefix, ND proxied
+	EgressRouted    Egress = "routed"     // routed, the prefix is the user's
+	EgressIsolated  Egress = "isolated"   // guests among themselves
+	EgressULA       Egress = "ula"        // IPv6: a unique local prefix, not beyond the router
+	EgressOpen      Egress = "open"       // routed, no rules of ours
+	EgressBridged   Egress = "bridged"    // on a physical link or an existing bridge
+	EgressLinkLocal Egress = "link-local" // IPv6: link-local only
+	EgressNone      Egress = "none"       // the family is off
+)
+
+// Guests says how guests of a subnet get their addresses.
+type Guests string
+
+// The ways guests get addresses.
+const (
+	GuestsSLAAC         Guests = "slaac"
+	GuestsStateless     Guests = "stateless"      // SLAAC, options by DHCPv6 (O flag)
+	GuestsStateful      Guests = "stateful"       // DHCPv6 (M flag), no A flag
+	GuestsSLAACStateful Guests = "slaac+stateful" // both; the default for IPv6
+	GuestsDHCP          Guests = "dhcp"           // the default for IPv4
+	GuestsManual        Guests = "manual"
+)
+
+// Inbound says whether new connections from outside reach guests.
+type Inbound string
+
+// The inbound policies. Empty means the mode's default.
+const (
+	InboundClosed Inbound = "closed"
+	InboundOpen   Inbound = "open"
+)
+
+// Admit says whom the address servers answer.
+type Admit string
+
+// The admit policies.
+const (
+	AdmitAny   Admit = "any"   // whoever shows up; the default for networks made by hand
+	AdmitPorts Admit = "ports" // only known ports
+)
+
+// FamilyPolicy is one family's part of a network.
+//
+// Address, Guests and Ranges are a short form: they speak of the network's
+// primary subnet of that family. Control folds them into that Subnet when it
+// writes and fills them in when it reads; stored networks have them empty.
+type FamilyPolicy struct {
+	Mode    Egress       `json:"mode,omitempty" doc:"how this family reaches the outside"`
+	Inbound Inbound      `json:"inbound,omitempty" doc:"new connections from outside: closed or open; empty: as the mode has it"`
+	L2      bool         `json:"l2,omitempty" doc:"with mode none: let guests exchange frames of this family among themselves"`
+	Address netip.Prefix `json:"address,omitzero" doc:"gateway address and prefix length of the primary subnet"`
+	Guests  Guests       `json:"guests,omitempty" doc:"how guests of the primary subnet get addresses"`
+	Ranges  []Range      `json:"ranges,omitempty" doc:"addresses of the primary subnet for guests without a port"`
+}
+
+// DNSPolicy is what a network's name server does.
+type DNSPolicy struct {
+	Off     bool         `json:"off,omitempty" doc:"no name service on this network"`
+	Servers []netip.Addr `json:"servers,omitempty" doc:"name servers told to guests instead of ours"`
+	Search  []string     `json:"search,omitempty" doc:"search domains told to guests; default: the network's domain"`
+}
+
+// Network is one broadcast domain: a bridge and the policy of both families.
+type Network struct {
+	Meta
+	Router    ID           `json:"router,omitempty" doc:"ID of the router where its gateway lives; empty: the host's own routing"`
+	Bridge    string       `json:"bridge,omitempty" doc:"bridge device on the host, at most 15 characters; chosen if empty"`
+	Number    int          `json:"number,omitempty" doc:"unique small number in the installation; picks the ULA /64" readOnly:"true"`
+	MAC       MAC          `json:"mac,omitzero" doc:"the gateway's MAC; made once if empty"`
+	MTU       int          `json:"mtu,omitempty" doc:"bytes; 0: as the uplink"`
+	Domain    string       `json:"domain,omitempty" doc:"DNS domain of the guests; default NAME.internal"`
+	Link      string       `json:"link,omitempty" doc:"mode bridged: existing bridge or NIC to be on"`
+	IPv4      FamilyPolicy `json:"ipv4,omitzero"`
+	IPv6      FamilyPolicy `json:"ipv6,omitzero"`
+	Admit     Admit        `json:"admit,omitempty" doc:"whom the address servers answer: any or ports"`
+	DNS       DNSPolicy    `json:"dns,omitzero"`
+	LeaseTime Duration     `json:"leaseTime,omitempty" doc:"valid lifetime of dynamic leases, for example 12h; default 12h"`
+	MLDSnoop  bool         `json:"mldSnoop,omitempty" doc:"multicast snooping on the bridge (default off)"`
+
+	// Autostart and Started show the network's Activation; writing them is a
+	// wish about it.
+	Autostart *bool `json:"autostart,omitempty" doc:"start with the host (default true)"`
+	Started   *bool `json:"started,omitempty" doc:"is to run now (default true on create)"`
+}
+
+// Kind is KindNetwork.
+func (*Network) Kind() Kind { return KindNetwork }
+
+// Policy returns the family's part of n, for reading and writing.
+func (n *Network) Policy(f Family) *FamilyPolicy {
+	if f == IPv4 {
+		return &n.IPv4
+	}
+	return &n.IPv6
+}
+
+// Source says where a subnet's prefix comes from.
+type Source string
+
+// The sources of prefixes.
+const (
+	SourceFixed     Source = "fixed"     // written down by the user
+	SourceAuto      Source = "auto"      // IPv4: a free private prefix, chosen by the ladder
+	SourcePool      Source = "pool"      // cut from a Pool
+	SourceULA       Source = "ula"       // from the installation's /48
+	SourceDelegated Source = "delegated" // DHCPv6-PD
+	SourceProxied   Source = "proxied"   // the uplink's on-link prefix
+)
+
+// Moves reports whether prefixes of the source are decided on the host and may
+// change there: they are PrefixAssignments, never part of the Subnet.
+func (s Source) Moves() bool {
+	return s == SourceAuto || s == SourceDelegated || s == SourceProxied
+}
+
+// Gateway values of a Subnet that are not an address.
+const (
+	GatewayExternal = "external" // somebody else's
+	GatewayNone     = "none"
+)
+
+// Range is an inclusive range of addresses of one family.
+type Range struct {
+	First netip.Addr `json:"first"`
+	Last  netip.Addr `json:"last"`
+}
+
+// Subnet is a prefix on a network.
+type Subnet struct {
+	Meta
+	Network ID     `json:"network"`
+	Family  Family `json:"family"`
+	// Primary marks the subnet that the network's own short form speaks of.
+	Primary bool   `json:"primary,omitempty" readOnly:"true"`
+	Source  Source `json:"source"`
+	// Prefix is masked; zero while Source.Moves.
+	Prefix netip.Prefix `json:"prefix,omitzero"`
+	// Gateway is an address in Prefix, "external", "none", or empty for the
+	// first address. While Source.Moves it is empty or a word.
+	Gateway string  `json:"gateway,omitempty"`
+	Pool    ID      `json:"pool,omitempty"`
+	Guests  Guests  `json:"guests,omitempty"`
+	Ranges  []Range `json:"ranges,omitempty" doc:"addresses for guests without a port; default: all that is free"`
+}
+
+// Kind is KindSubnet.
+func (*Subnet) Kind() Kind { return KindSubnet }
+
+// Pool is a prefix that subnets are cut from.
+type Pool struct {
+	Meta
+	Prefix    netip.Prefix `json:"prefix"`
+	SubnetLen int          `json:"subnetLen,omitempty" doc:"prefix length of the pieces; default 64 (IPv6) or 24 (IPv4)"`
+	Shared    bool         `json:"shared,omitempty" doc:"other projects may cut from it"`
+}
+
+// Kind is KindPool.
+func (*Pool) Kind() Kind { return KindPool }
+
+// Router is where gateways live: a routing namespace of its own, and so an
+// address scope of its own.
+type Router struct {
+	Meta
+	// Netns is the namespace on the host; chosen if empty.
+	Netns string `json:"netns,omitempty" readOnly:"true"`
+	// Number is unique in the installation; picks the transit prefixes.
+	Number int `json:"number,omitempty" readOnly:"true"`
+}
+
+// Kind is KindRouter.
+func (*Router) Kind() Kind { return KindRouter }
+
+// Activation says that a network is to run on a host.
+type Activation struct {
+	Meta
+	Network   ID     `json:"network"`
+	Host      string `json:"host"`
+	Started   bool   `json:"started"`
+	Autostart bool   `json:"autostart"`
+}
+
+// Kind is KindActivation.
+func (*Activation) Kind() Kind { return KindActivation }
