@@ -25,12 +25,16 @@ type Lease struct {
 	Port    ID         `json:"port,omitempty"`
 	Host    string     `json:"host" doc:"the host that claimed it"`
 	Address netip.Addr `json:"address"`
-	Family  Family     `json:"family"`
-	How     How        `json:"how"`
-	MAC     MAC        `json:"mac,omitzero"`
-	DUID    string     `json:"duid,omitempty"`
-	IAID    uint32     `json:"iaid,omitempty"`
-	Client  string     `json:"client,omitempty" doc:"DHCPv4 client identifier, hex"`
+	// HostPart is Address below its subnet's prefix, in the terms of
+	// FixedAddress.Host: no port or reservation of the subnet may have it. For
+	// IPv6 it is derived; for IPv4 the store fills it in when it is 0.
+	HostPart uint64 `json:"hostPart,omitempty"`
+	Family   Family `json:"family"`
+	How      How    `json:"how"`
+	MAC      MAC    `json:"mac,omitzero"`
+	DUID     string `json:"duid,omitempty"`
+	IAID     uint32 `json:"iaid,omitempty"`
+	Client   string `json:"client,omitempty" doc:"DHCPv4 client identifier, hex"`
 	// Hostname is what the guest calls itself, already checked and lower case.
 	Hostname string `json:"hostname,omitempty"`
 	// Expires is a wall-clock deadline, a promise made to the guest; zero:
@@ -65,8 +69,10 @@ type PrefixAssignment struct {
 	Host    string       `json:"host"`
 	Family  Family       `json:"family"`
 	Prefix  netip.Prefix `json:"prefix"`
-	Rung    Egress       `json:"rung"`
-	State   PrefixState  `json:"state"`
+	// Scope is the address scope of the network; empty means ScopeHost.
+	Scope Scope       `json:"scope,omitempty"`
+	Rung  Egress      `json:"rung"`
+	State PrefixState `json:"state"`
 	// Since is when the state began. PreferredUntil and ValidUntil are
 	// wall-clock deadlines; zero means no end in sight.
 	Since          time.Time `json:"since,omitzero"`

@@ -1,0 +1,306 @@
+package vnet
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// StatusID is the ID of the one status that a host keeps of an object:
+// "kind/id@host". It is derived, so that writing a status needs no lookup.
+func StatusID(target Ref, host string) ID { return ID(target.String() + "@" + host) }
+
+// DecodeObject reads the JSON form of an object of the kind. Fields that this
+// version does not know are passed over: a newer version may have written them.
+func DecodeObject(kind Kind, data []byte) (Object, error) {
+	o := NewObject(kind)
+	if o == nil {
+		return nil, Invalid("kind", "%q is no kind of object", kind)
+	}
+	if err := json.Unmarshal(data, o); err != nil {
+		e := Invalid("", "this is not the JSON form of a %s", kind)
+		e.Err = err
+		return nil, e
+	}
+	return o, nil
+}
+
+// Uniques returns the unique names that an object holds: no two objects of an
+// installation may hold the same one at a time. The store keeps them in the
+// transaction that writes the object. Those of an object that belongs to a
+// network begin with NetworkUniques of that network.
+func Uniques(o Object) []string {
+	var u []string
+	m := o.GetMeta()
+	add := func(parts ...string) { u = append(u, strings.Join(parts, "/")) }
+	named := func() {
+		if m.Name != "" {
+			add("name", string(m.Project), string(o.Kind()), m.Name)
+		}
+	}
+	switch o := o.(type) {
+	case *Project:
+		add("project", m.Name)
+	case *Pool:
+		named()
+	case *Network:
+		named()
+		if o.Bridge != "" {
+			add("link", o.Bridge)
+		}
+		if o.Number != 0 {
+			add("number", string(KindNetwork), strconv.Itoa(o.Number))
+		}
+	case *Router:
+		named()
+		if o.Netns != "" {
+			add("netns", o.Netns)
+		}
+		if o.Number != 0 {
+			add("number", string(KindRouter), strconv.Itoa(o.Number))
+		}
+	case *Activation:
+		u = append(u, NetworkUniques(o.Network)+"active/"+o.Host)
+	case *PrefixAssignment:
+		u = append(u, uniquesOfAssignment(o)...)
+	default:
+		u = append(u, uniquesInNetwork(o)...)
+	}
+	return u
+}
+
+// NetworkUniques is what every unique name begins with that can only be held
+// inside the network: they all go when the network goes.
+func NetworkUniques(network ID) string { return "net/" + string(network) + "/" }
+
+func uniquesInNetwork(o Object) []string {
+	var u []string
+	var in string
+	name := o.GetMeta().Name
+	add := func(parts ...string) { u = append(u, in+strings.Join(parts, "/")) }
+	switch o := o.(type) {
+	case *Subnet:
+		in = NetworkUniques(o.Network)
+		if o.Primary {
+			add("primary", o.Family.String())
+		}
+		if o.Prefix.IsValid() {
+			add("prefix", o.Prefix.Masked().String())
+		}
+	case *Port:
+		in = NetworkUniques(o.Network)
+		if !o.MAC.IsZero() {
+			add("mac", o.MAC.String())
+		}
+		for _, f := range o.Fixed {
+			add("addr", string(f.Subnet), strconv.FormatUint(f.Host, 16))
+		}
+		if o.Binding != nil {
+			u = append(u, uniqueOfBinding(o.Binding))
+		}
+	case *Reservation:
+		in = NetworkUniques(o.Network)
+		if o.Fixed.Subnet != "" {
+			add("addr", string(o.Fixed.Subnet), strconv.FormatUint(o.Fixed.Host, 16))
+			add("reserved", string(o.Fixed.Subnet), reservedFor(o))
+		}
+	case *Lease:
+		in = NetworkUniques(o.Network)
+		add("lease", o.Address.String())
+		if host, ok := leaseHostPart(o); ok {
+			add("addr", string(o.Subnet), strconv.FormatUint(host, 16))
+		}
+		return u // a lease's name is not its own
+	default:
+		return nil
+	}
+	if name != "" {
+		add("name", string(o.Kind()), name)
+	}
+	return u
+}
+
+// uniquesOfAssignment: the exact prefix in the scope of its gateway. What
+// merely overlaps is the ladder's and control's to refuse.
+func uniquesOfAssignment(a *PrefixAssignment) []string {
+	if !a.Prefix.IsValid() || a.State == PrefixExpired {
+		return nil
+	}
+	scope := a.Scope
+	if scope == "" {
+		scope = ScopeHost
+	}
+	return []string{strings.Join([]string{"prefix", string(scope), a.Host, a.Prefix.Masked().String()}, "/")}
+}
+
+// uniqueOfBinding: a device carries one port. A veth's far end is unique in its
+// namespace, a tap on its host.
+func uniqueOfBinding(b *Binding) string {
+	if b.Plug == PlugVeth {
+		return strings.Join([]string{"plug", b.Host, "netns", b.Netns, b.Device}, "/")
+	}
+	return strings.Join([]string{"plug", b.Host, "device", b.Device}, "/")
+}
+
+func reservedFor(r *Reservation) string {
+	switch {
+	case !r.MAC.IsZero():
+		return "mac/" + r.MAC.String()
+	case r.DUID != "" && r.IAID != nil:
+		return "duid/" + r.DUID + "/" + strconv.FormatUint(uint64(*r.IAID), 10)
+	case r.DUID != "":
+		return "duid/" + r.DUID
+	}
+	return "client/" + r.Client
+}
+
+// leaseHostPart is the host part under which a lease's address is unique in its
+// subnet, in the same terms as FixedAddress.Host. The subnet's prefix length is
+// not known here, so for IPv4 it must be in Lease.HostPart.
+func leaseHostPart(l *Lease) (uint64, bool) {
+	if l.Subnet == "" || !l.Address.IsValid() {
+		return 0, false
+	}
+	if l.Address.Is4() {
+		return l.HostPart, l.HostPart != 0
+	}
+	return InterfaceID(l.Address), true
+}
+
+// InterfaceID returns the last 64 bits of an IPv6 address (RFC 4291 2.5.1), in
+// which FixedAddress.Host of an IPv6 subnet is counted.
+func InterfaceID(a netip.Addr) uint64 {
+	b := a.As16()
+	var v uint64
+	for _, x := range b[8:] {
+		v = v<<8 | uint64(x)
+	}
+	return v
+}
+
+// References returns what o depends on: it must be there when o is written, and
+// cannot be deleted while o is there. What belongs to its target and goes with
+// it (leases, prefix assignments, statuses, events) refers to nothing: see
+// Owners.
+func References(o Object) []Ref {
+	var r []Ref
+	add := func(k Kind, id ID) {
+		if id != "" {
+			r = append(r, Ref{k, id})
+		}
+	}
+	switch o := o.(type) {
+	case *Network:
+		add(KindProject, o.Project)
+		add(KindRouter, o.Router)
+	case *Router:
+		add(KindProject, o.Project)
+	case *Pool:
+		add(KindProject, o.Project)
+	case *Subnet:
+		add(KindNetwork, o.Network)
+		add(KindPool, o.Pool)
+	case *Port:
+		add(KindNetwork, o.Network)
+		for i, f := range o.Fixed {
+			if i == 0 || o.Fixed[i-1].Subnet != f.Subnet {
+				add(KindSubnet, f.Subnet)
+			}
+		}
+		r = dedupe(r)
+	case *Reservation:
+		add(KindNetwork, o.Network)
+		add(KindSubnet, o.Fixed.Subnet)
+	case *Activation:
+		add(KindNetwork, o.Network)
+	}
+	return r
+}
+
+func dedupe(r []Ref) []Ref {
+	seen := map[Ref]bool{}
+	out := r[:0]
+	for _, x := range r {
+		if !seen[x] {
+			seen[x] = true
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// Owners returns what a claim belongs to: each must be there when the claim is
+// written, but none is kept from being deleted by it. A claim goes with its
+// network.
+func Owners(o Object) []Ref {
+	var r []Ref
+	add := func(k Kind, id ID) {
+		if id != "" {
+			r = append(r, Ref{k, id})
+		}
+	}
+	switch o := o.(type) {
+	case *Lease:
+		add(KindNetwork, o.Network)
+		add(KindSubnet, o.Subnet)
+		add(KindPort, o.Port)
+	case *PrefixAssignment:
+		add(KindNetwork, o.Network)
+		add(KindSubnet, o.Subnet)
+	}
+	return r
+}
+
+// SharesUniques returns the object whose unique names o may hold as well: a
+// lease of a port is for the address that the port owns.
+func SharesUniques(o Object) (Ref, bool) {
+	if l, ok := o.(*Lease); ok && l.Port != "" {
+		return Ref{KindPort, l.Port}, true
+	}
+	return Ref{}, false
+}
+
+// DescribeUnique says in the words of the command line which key a unique name
+// comes from, and its value.
+func DescribeUnique(u string) (field, value string) {
+	p := strings.Split(u, "/")
+	last := p[len(p)-1]
+	switch p[0] {
+	case "project", "name":
+		return "name", last
+	case "link":
+		return "bridge", last
+	case "netns":
+		return "netns", last
+	case "number":
+		return "number", last
+	case "plug":
+		return "device", last
+	case "prefix":
+		return "prefix", strings.Join(p[max(0, len(p)-2):], "/")
+	case "net":
+		if len(p) < 4 {
+			break
+		}
+		switch p[2] {
+		case "name":
+			return "name", last
+		case "mac":
+			return "mac", last
+		case "addr":
+			return "addresses", "the address with host part 0x" + last
+		case "lease":
+			return "address", last
+		case "primary":
+			return "primary", last
+		case "prefix":
+			return "prefix", strings.Join(p[3:], "/")
+		case "reserved":
+			return p[min(4, len(p)-1)], last
+		case "active":
+			return "host", last
+		}
+	}
+	return "", u
+}
