@@ -1,0 +1,33 @@
+package radv
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// InNS runs f in the named network namespace ("" is the host's own) and
+// returns f's error; sockets that f opens stay there.
+type InNS func(ns string, f func() error) error
+
+// Config is what a Server is made of. InNS is required.
+type Config struct {
+	InNS InNS
+	Log  *slog.Logger     // nil: discard
+	Now  func() time.Time // wall clock, for lifetimes; nil: time.Now
+	Rand *rand.Rand       // nil: seeded at random
+}
+
+// withDefaults fills in what may be left out.
+func (c Config) withDefaults() Config {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	return c
+}
