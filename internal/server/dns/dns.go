@@ -1,0 +1,161 @@
+// Package dns answers guests' name queries: A, AAAA and PTR for the names of
+// their project's networks, everything else by way of the host's own
+// resolvers.
+//
+// The engine (engine.go, zone.go, view.go, cache.go, limit.go) is a function
+// of state, message and time; listen.go, poll.go, tcp.go and forward.go speak
+// and decide nothing. DESIGN.md says why there is one socket per gateway
+// address and one reader for all of them.
+package dns
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// InNS runs f on a thread inside the network namespace of that name under
+// /run/netns, "" being the host's own, and returns f's error. Sockets that f
+// opens stay in the namespace; f starts no goroutines.
+type InNS func(ns string, f func() error) error
+
+// Config is what a Server needs from its surroundings.
+type Config struct {
+	InNS InNS             // nil: everything happens in the process's own namespace
+	Log  *slog.Logger     // nil: no log
+	Now  func() time.Time // nil: time.Now
+	// Port is the port to listen on; 0 means 53. For tests.
+	Port uint16
+}
+
+// Record is an address of a name.
+type Record struct {
+	// Name is a label within the zone's domain. A managed record may have a
+	// fully qualified name, with or without the last dot; any other name with
+	// a dot is passed over.
+	Name    string
+	Address netip.Addr
+	// Port is the port that has the name, "" for a guest without one.
+	Port vnet.ID
+	// MAC tells guests without a port apart; it may be zero.
+	MAC vnet.MAC
+	// Managed marks a name that an operator chose. Names that guests chose
+	// never override or join it, and the first guest to have a name keeps it.
+	Managed bool
+}
+
+// Zone is the name service of one network.
+type Zone struct {
+	Network vnet.ID
+	Project vnet.ID
+	NS      string // namespace of the gateway addresses
+	Link    string // gateway link; scope of link-local addresses
+	Domain  string // of the guests, with or without the last dot; "": bare names only
+	// Listen are the gateway addresses. They may come later than the zone.
+	Listen []netip.Addr
+	// Prefixes are the network's prefixes: reverse lookups within them are
+	// answered here, and queries from elsewhere refused.
+	Prefixes []netip.Prefix
+	Records  []Record
+}
+
+// Server is the name server of all networks of a host. Its methods may be
+// called from any goroutine.
+type Server struct {
+	conf    Config
+	mu      sync.RWMutex // guards engine's zones and views
+	engine  *engine
+	forward *forwarder
+	sockets *sockets
+	flying  flying
+	streams streams
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	work    sync.WaitGroup
+}
+
+// New returns a running server without zones.
+func New(conf Config) *Server {
+	if conf.InNS == nil {
+		conf.InNS = func(_ string, f func() error) error { return f() }
+	}
+	if conf.Log == nil {
+		conf.Log = slog.New(slog.DiscardHandler)
+	}
+	if conf.Now == nil {
+		conf.Now = time.Now
+	}
+	if conf.Port == 0 {
+		conf.Port = port
+	}
+	s := &Server{conf: conf, engine: newEngine()}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.forward = newForwarder(s.life, conf)
+	s.sockets = newSockets(conf, s.packet, s.stream)
+	s.forward.isOwn = s.sockets.isOwn
+	s.work.Go(s.retry)
+	return s
+}
+
+// SetZone makes z the name service of its network. An address that cannot be
+// bound is a Problem, not an error, and is tried again.
+func (s *Server) SetZone(z Zone) {
+	z.Listen, z.Prefixes = slices.Clone(z.Listen), slices.Clone(z.Prefixes)
+	compiled := compile(z)
+	s.mu.Lock()
+	s.engine.setZone(compiled)
+	s.mu.Unlock()
+	s.sockets.set(z.Network, z.NS, z.Link, z.Listen)
+}
+
+// RemoveZone ends the name service of the network.
+func (s *Server) RemoveZone(network vnet.ID) {
+	s.mu.Lock()
+	s.engine.removeZone(network)
+	s.mu.Unlock()
+	s.sockets.remove(network)
+}
+
+// SetUpstreams names the resolvers that are asked for everything that is not
+// ours, in order of preference. Addresses of our own are passed over. A change
+// empties the cache, for the old answers belong to another network.
+func (s *Server) SetUpstreams(servers []netip.AddrPort) {
+	if s.forward.setServers(servers) {
+		s.engine.cache.clear()
+	}
+}
+
+// Problems says which networks' name service does not listen everywhere it
+// should, and which program is in the way.
+func (s *Server) Problems() map[vnet.ID][]vnet.Problem { return s.sockets.problems() }
+
+// Close ends all service and waits for it. No other method may be called
+// afterwards.
+func (s *Server) Close() error {
+	s.end()
+	err := s.sockets.close()
+	s.streams.close()
+	s.work.Wait()
+	return err
+}
+
+// retryEvery is how often addresses that could not be bound are tried again.
+const retryEvery = 2 * time.Second
+
+func (s *Server) retry() {
+	tick := time.NewTicker(retryEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.life.Done():
+			return
+		case <-tick.C:
+			s.sockets.retry()
+		}
+	}
+}
