@@ -16,6 +16,7 @@ type Facts struct {
 	Uplink4   string          // link of the active IPv4 default route, "" if none
 	Uplink6   string
 	Uplinks   map[string]vnet.Uplink // by link name: every link with a default route
+	Rungs     map[vnet.ID]Rung       // what the ladder decided for each network
 	Resolvers []netip.AddrPort       // the host's own name servers, loopback ones resolved to real ones where known
 }
 
@@ -38,4 +39,19 @@ type Route struct {
 	Prefix netip.Prefix
 	Table  int
 	Link   string
+}
+
+// Rung is where a network stands: the mode in force of each family ("" as
+// wished), and why.
+type Rung struct {
+	V4, V6     vnet.Egress
+	Why4, Why6 string
+	Problems   []vnet.Problem
+}
+
+func (r Rung) mode(f vnet.Family) vnet.Egress {
+	if f == vnet.IPv4 {
+		return r.V4
+	}
+	return r.V6
 }

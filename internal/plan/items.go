@@ -83,6 +83,10 @@ type Sysctl struct {
 	NS    string
 	Path  string // for example net/ipv6/conf/sx-web/disable_ipv6
 	Value string
+	// If, when set, is the only original value that is changed: where the
+	// setting was something else before we came, it stays so, and the item
+	// counts as done.
+	If string
 }
 
 // Chains is the fixed part of a namespace's tables: chains, empty sets and
@@ -127,9 +131,12 @@ func (HostRoute) Stage() Stage { return StageRoute }
 func (Chains) Stage() Stage    { return StageFilter }
 func (Element) Stage() Stage   { return StageFilter }
 
-// Stage is StageSysctl for settings of single links of ours and StageHost for
-// the rest, which must hold before anything forwards.
+// Stage is StageSysctl for settings of single links of ours, StageForward for
+// the switch of all links, and StageHost for the rest, which must hold before.
 func (i Sysctl) Stage() Stage {
+	if i.Path == "net/ipv6/conf/all/forwarding" || i.Path == "net/ipv4/ip_forward" {
+		return StageForward
+	}
 	if strings.Contains(i.Path, "/conf/sx") {
 		return StageSysctl
 	}
@@ -222,7 +229,11 @@ func (i HostRoute) Commands() []string {
 }
 
 func (i Sysctl) Commands() []string {
-	return []string{in(i.NS, fmt.Sprintf("sysctl -w %s=%s", strings.ReplaceAll(i.Path, "/", "."), i.Value))}
+	cmd := fmt.Sprintf("sysctl -w %s=%s", strings.ReplaceAll(i.Path, "/", "."), i.Value)
+	if i.If != "" {
+		cmd += "  # where it is " + i.If
+	}
+	return []string{in(i.NS, cmd)}
 }
 
 func (i Chains) Commands() []string {

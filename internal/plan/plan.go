@@ -46,6 +46,7 @@ const (
 	StageMember               // a link joins its bridge, links go up
 	StageAddress              // gateway addresses
 	StageRoute                // routes
+	StageForward              // what makes the kernel forward on all links at once
 )
 
 // Item is one thing that must exist in the kernel. Items are comparable with
@@ -64,6 +65,7 @@ type Fragment struct {
 	Service  *Service       // for networks: what the address servers do; nil: nothing
 	Guest    *Guest         // for ports: what they know of it
 	Problems []vnet.Problem // why the owner is not wholly as wished
+	Waiting  bool           // something decided on the host (a prefix) is not there yet
 	// For networks, for Status:
 	Rung4, Rung6 vnet.Egress
 	Why4, Why6   string

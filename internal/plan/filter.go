@@ -1,0 +1,236 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// HearGroup is the NFLOG group that carries what guests' ports say in
+// neighbour discovery, ARP and MLD to kernel/hear.
+const HearGroup = 5353
+
+// The verdict chains of table inet sextant. A gateway link's element in the
+// maps out4/out6, in4/in6 and host4/host6 names the one that decides.
+const (
+	outAny     = "jump out-any"   // beyond this network: wherever the far side lets it in
+	outLocal   = "jump out-local" // to the other networks of the router only
+	hostServe  = "goto host-services"
+	verdictNo  = "drop"
+	verdictYes = "accept"
+)
+
+// ProjectTag is the short form of a project's ID in names of chains and sets.
+func ProjectTag(project vnet.ID) string {
+	s := strings.ReplaceAll(string(project), "-", "")
+	return s[:min(8, len(s))]
+}
+
+// chainsText prints the fixed part of a namespace's tables. Sets and maps are
+// empty; the fragments' elements fill them. Every project that has a running
+// network in the namespace has a set of its links and two chains: networks of
+// one project reach each other, those of different ones never.
+func chainsText(projects []string) string {
+	var b strings.Builder
+	b.WriteString(`table inet sextant {
+	set links { type ifname; }
+	set source4 { type ifname . ipv4_addr; flags interval; }
+	set source6 { type ifname . ipv6_addr; flags interval; }
+	set gateways4 { type ifname . ipv4_addr; }
+	set gateways6 { type ifname . ipv6_addr; }
+	set masquerade4 { type ipv4_addr; flags interval; }
+	set masquerade6 { type ipv6_addr; flags interval; }
+	map out4 { type ifname : verdict; }
+	map out6 { type ifname : verdict; }
+	map in4 { type ifname : verdict; }
+	map in6 { type ifname : verdict; }
+	map host4 { type ifname : verdict; }
+	map host6 { type ifname : verdict; }
+`)
+	for _, p := range projects {
+		fmt.Fprintf(&b, "\tset links-%s { type ifname; }\n", p)
+	}
+	b.WriteString(`	chain forward {
+		type filter hook forward priority filter; policy accept;
+		iifname @links jump established
+		oifname @links jump established
+		meta nfproto ipv4 iifname vmap @out4
+		meta nfproto ipv6 iifname vmap @out6
+		meta nfproto ipv4 oifname vmap @in4
+		meta nfproto ipv6 oifname vmap @in6
+	}
+	chain established {
+		ct state established,related accept
+		ct state invalid drop
+	}
+	chain out-any {
+		meta nfproto ipv4 iifname . ip saddr != @source4 drop
+		meta nfproto ipv6 iifname . ip6 saddr != @source6 drop
+	}
+	chain out-transit {
+	}
+	chain out-local {
+		oifname != @links drop
+		jump out-any
+	}
+	chain input {
+		type filter hook input priority filter; policy accept;
+		iifname @links ct state established,related accept
+		meta nfproto ipv4 iifname vmap @host4
+		meta nfproto ipv6 iifname vmap @host6
+	}
+	chain host-services {
+		udp dport { 67, 547 } accept
+		meta l4proto { tcp, udp } th dport 53 iifname . ip daddr @gateways4 accept
+		meta l4proto { tcp, udp } th dport 53 iifname . ip6 daddr @gateways6 accept
+		icmp type echo-request accept
+		icmpv6 type { echo-request, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept
+		meta l4proto igmp accept
+		drop
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		ip saddr @masquerade4 oifname != @links masquerade
+		ip6 saddr @masquerade6 oifname != @links masquerade
+	}
+`)
+	for _, p := range projects {
+		fmt.Fprintf(&b, `	chain in-%[1]s {
+		iifname @links-%[1]s accept
+		drop
+	}
+	chain in6-%[1]s {
+		iifname @links-%[1]s accept
+		icmpv6 type echo-request accept
+		drop
+	}
+`, p)
+	}
+	fmt.Fprintf(&b, `	chain in6-closed {
+		icmpv6 type echo-request accept
+		drop
+	}
+}
+table bridge sextant {
+	set ports { type ifname; }
+	set no4 { type ifname; }
+	set no6 { type ifname; }
+	chain prerouting {
+		type filter hook prerouting priority -250; policy accept;
+		iifname @no4 ether type { ip, arp } drop
+		iifname @no6 ether type ip6 drop
+		iifname @ports jump hear
+	}
+	chain hear {
+		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } limit rate 2000/second burst 4000 packets log group %[1]d
+		ether type arp limit rate 2000/second burst 4000 packets log group %[1]d
+	}
+}
+`, HearGroup)
+	return b.String()
+}
+
+// verdicts is what the six maps say of a gateway link, one family. Empty means
+// that there is no element: no rule of ours applies.
+type verdicts struct{ out, in, host string }
+
+// verdictsOf is the egress table of the manual: one row per mode.
+func verdictsOf(f vnet.Family, mode vnet.Egress, inbound vnet.Inbound, project string) verdicts {
+	peers := "goto in-" + project
+	closed := verdictNo
+	if f == vnet.IPv6 {
+		// RFC 4890 section 4.3.1: echo reaches guests that have global
+		// addresses, whatever else is closed.
+		closed = "goto in6-closed"
+	}
+	switch mode {
+	case vnet.EgressNAT, vnet.EgressNAT66:
+		in := peers
+		if inbound == vnet.InboundClosed {
+			in = verdictNo
+		}
+		return verdicts{outAny, in, hostServe}
+	case vnet.EgressRouted, vnet.EgressDelegated, vnet.EgressProxied, vnet.EgressNPTv6:
+		in := peers
+		switch {
+		case inbound == vnet.InboundOpen:
+			in = verdictYes
+		case inbound == vnet.InboundClosed:
+			in = closed
+		case f == vnet.IPv6:
+			in = "goto in6-" + project
+		}
+		return verdicts{outAny, in, hostServe}
+	case vnet.EgressULA:
+		in := peers
+		if inbound == vnet.InboundClosed {
+			in = verdictNo
+		}
+		return verdicts{outLocal, in, hostServe}
+	case vnet.EgressIsolated, vnet.EgressLinkLocal:
+		return verdicts{verdictNo, verdictNo, hostServe}
+	case vnet.EgressNone:
+		return verdicts{verdictNo, verdictNo, verdictNo}
+	}
+	return verdicts{} // open, bridged: no rules of ours
+}
+
+// quote writes an interface name as nft does.
+func quote(name string) string { return `"` + name + `"` }
+
+// linkElements are the elements that put a gateway link under the rules.
+func linkElements(ns, link, project string) []Item {
+	return []Item{
+		Element{ns, "inet", "links", quote(link), ""},
+		Element{ns, "inet", "links-" + project, quote(link), ""},
+	}
+}
+
+// verdictElements are a gateway link's elements in the verdict maps.
+func verdictElements(ns, link string, f vnet.Family, v verdicts) []Item {
+	var out []Item
+	add := func(set, verdict string) {
+		if verdict != "" {
+			out = append(out, Element{ns, "inet", fmt.Sprintf("%s%d", set, int(f)), quote(link), verdict})
+		}
+	}
+	add("out", v.out)
+	add("in", v.in)
+	add("host", v.host)
+	return out
+}
+
+// sourceElement lets a gateway link's guests send from a prefix.
+func sourceElement(ns, link string, p netip.Prefix) Item {
+	return Element{ns, "inet", fmt.Sprintf("source%d", famNum(p.Addr())), quote(link) + " . " + p.Masked().String(), ""}
+}
+
+// gatewayElement makes the services of a gateway address reachable.
+func gatewayElement(ns, link string, a netip.Addr) Item {
+	return Element{ns, "inet", fmt.Sprintf("gateways%d", famNum(a)), quote(link) + " . " + a.String(), ""}
+}
+
+// masqueradeElement hides a prefix behind the address of the link it leaves by.
+func masqueradeElement(ns string, p netip.Prefix) Item {
+	return Element{ns, "inet", fmt.Sprintf("masquerade%d", famNum(p.Addr())), p.Masked().String(), ""}
+}
+
+func famNum(a netip.Addr) int {
+	if a.Is4() {
+		return 4
+	}
+	return 6
+}
+
+// chainsItem is the fixed part for the projects that run networks in ns.
+func chainsItem(ns string, projects []vnet.ID) Item {
+	tags := make([]string, 0, len(projects))
+	for _, p := range projects {
+		tags = append(tags, ProjectTag(p))
+	}
+	slices.Sort(tags)
+	return Chains{NS: ns, Text: chainsText(slices.Compact(tags))}
+}

@@ -1,0 +1,113 @@
+package plan
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// PortName is the host's end of a port's veth.
+func PortName(port vnet.ID) string { return "sxp" + ProjectTag(port) }
+
+// Port returns a port's fragment: its device, and what the servers know of
+// its guest. The guest is known wherever the port's network runs; the device
+// is made on the host that the port is bound to.
+func Port(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
+	out := &Fragment{Owner: vnet.Ref{Kind: vnet.KindPort, ID: id}}
+	port := s.Ports[id]
+	if port == nil || port.Deleting != nil || !s.Started(port.Network) {
+		return out
+	}
+	n := s.Networks[port.Network]
+	if n == nil || n.Deleting != nil {
+		return out
+	}
+	out.Guest = guestOf(s, port)
+	b := port.Binding
+	if b == nil || b.Host != s.Host {
+		return out
+	}
+	bridge := BridgeOf(f, n)
+	dev := ""
+	switch b.Plug {
+	case vnet.PlugVeth:
+		dev = PortName(port.ID)
+		out.Items = append(out.Items, Veth{Name: dev, Owner: out.Owner, MTU: mtuOf(f, n), PeerNS: b.Netns, Peer: b.Device, PeerMAC: port.MAC, PeerUp: true})
+	case vnet.PlugTap:
+		dev = b.Device
+		out.Items = append(out.Items, Tap{Name: dev, Owner: out.Owner, User: b.Owner, MTU: mtuOf(f, n)})
+	case vnet.PlugAdopted:
+		out.Guest.Device = b.Device
+		return out // somebody else's device; the network's fragment filters it
+	}
+	out.Guest.Device = dev
+	if f.Has(vnet.FeatureIPv6) {
+		out.Items = append(out.Items, Sysctl{Path: "net/ipv6/conf/" + dev + "/disable_ipv6", Value: "1"})
+	}
+	mode := map[vnet.Family]vnet.Egress{vnet.IPv4: n.IPv4.Mode, vnet.IPv6: n.IPv6.Mode}
+	out.Items = append(out.Items, portElements(dev, n, mode)...)
+	out.Items = append(out.Items, Member{Link: dev, Bridge: bridge, Owner: out.Owner})
+	return out
+}
+
+// mtuOf is a network's MTU on this host.
+func mtuOf(f *Facts, n *vnet.Network) int {
+	p := networkPlan{f: f, n: n}
+	return p.mtu()
+}
+
+func guestOf(s *Snapshot, port *vnet.Port) *Guest {
+	g := &Guest{
+		Port: port.ID, Network: port.Network, Name: vnet.DNSLabel(port.Name), MAC: port.MAC,
+		DefaultRoute: port.DefaultRoute == nil || *port.DefaultRoute,
+	}
+	if port.Hostname != "" {
+		g.Name = port.Hostname
+	}
+	for _, fixed := range port.Fixed {
+		g.Addresses = append(g.Addresses, completed(s, fixed)...)
+	}
+	return g
+}
+
+// completed turns a fixed address into real ones: one, or one for each prefix
+// that a moving subnet holds.
+func completed(s *Snapshot, fixed vnet.FixedAddress) []GuestAddress {
+	sub := s.Subnets[fixed.Subnet]
+	if sub == nil {
+		return nil
+	}
+	if !sub.Source.Moves() {
+		a := fixed.Address
+		if !a.IsValid() {
+			a = join(sub.Prefix, fixed.Host)
+		}
+		return []GuestAddress{{Subnet: sub.ID, Address: a}}
+	}
+	var out []GuestAddress
+	for _, as := range s.AssignmentsOf(sub.ID) {
+		dep := as.State == vnet.PrefixDeprecated
+		if dep && sub.Family == vnet.IPv4 {
+			continue
+		}
+		out = append(out, GuestAddress{Subnet: sub.ID, Address: join(as.Prefix, fixed.Host), Deprecated: dep})
+	}
+	return out
+}
+
+// Completed returns a reservation's addresses in the prefixes of the moment.
+func Completed(s *Snapshot, fixed vnet.FixedAddress) []GuestAddress { return completed(s, fixed) }
+
+// join puts a host part below a prefix.
+func join(p netip.Prefix, host uint64) netip.Addr {
+	p = p.Masked()
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])|uint32(host))
+		return netip.AddrFrom4(b)
+	}
+	b := p.Addr().As16()
+	binary.BigEndian.PutUint64(b[8:], binary.BigEndian.Uint64(b[8:])|host)
+	return netip.AddrFrom16(b)
+}
