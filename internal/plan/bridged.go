@@ -42,8 +42,10 @@ func (p *networkPlan) planBridged() {
 		return
 	}
 	p.planBridge(false)
-	p.add(p.linkSysctl("", l.Name, vnet.IPv6, "disable_ipv6", "1"),
-		Member{Link: l.Name, Bridge: p.bridge, Owner: p.out.Owner})
+	if p.f.Has(vnet.FeatureIPv6) {
+		p.add(Sysctl{Path: "net/ipv6/conf/" + l.Name + "/disable_ipv6", Value: "1"})
+	}
+	p.add(Member{Link: l.Name, Bridge: p.bridge, Owner: p.out.Owner})
 }
 
 // hostAddress finds an address by which the host is reached over the link;

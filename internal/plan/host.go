@@ -43,10 +43,12 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 		return out
 	}
 	out.Items = append(out.Items, chainsItem("", projects))
-	v4, v6 := routed, routed
+	v4, v6, local6 := routed, routed, false
 	for _, n := range nets {
-		v4 = v4 || leaves(n.IPv4.Mode)
-		v6 = v6 || leaves(n.IPv6.Mode)
+		mode := modesOf(f, n)
+		v4 = v4 || leaves(mode[vnet.IPv4])
+		v6 = v6 || leaves(mode[vnet.IPv6])
+		local6 = local6 || forwards(mode[vnet.IPv6])
 	}
 	links := foreignLinks(f)
 	if v4 {
@@ -56,19 +58,13 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 			}
 		}
 	}
-	if v6 && f.Has(vnet.FeatureIPv6) {
-		out.Items = append(out.Items, forwarding6(f, links)...)
+	if f.Has(vnet.FeatureIPv6) {
+		switch {
+		case v6, local6 && !f.Has(vnet.FeatureForceForwarding):
+			out.Items = append(out.Items, forwarding6(f, links)...)
+		}
 	}
 	return out
-}
-
-// leaves reports whether guests of a mode send packets through the host.
-func leaves(m vnet.Egress) bool {
-	switch m {
-	case vnet.EgressNone, vnet.EgressLinkLocal, vnet.EgressBridged:
-		return false
-	}
-	return true
 }
 
 // forwarding6 lets the kernel forward IPv6. From Linux 6.17 on that is a

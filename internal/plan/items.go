@@ -76,13 +76,15 @@ type HostRoute struct {
 	Owner       vnet.Ref
 }
 
-// Sysctl is a kernel setting under /proc/sys. Those of links that are not ours
-// are recorded before they are first changed and restored when no fragment
-// asks for them any more.
+// Sysctl is a kernel setting under /proc/sys. One that is not Ours is recorded
+// before it is first changed, and restored when no fragment asks for it any
+// more.
 type Sysctl struct {
 	NS    string
 	Path  string // for example net/ipv6/conf/sx-web/disable_ipv6
 	Value string
+	// Ours marks a setting of a link or namespace of ours, which goes with it.
+	Ours bool
 	// If, when set, is the only original value that is changed: where the
 	// setting was something else before we came, it stays so, and the item
 	// counts as done.
@@ -131,13 +133,13 @@ func (HostRoute) Stage() Stage { return StageRoute }
 func (Chains) Stage() Stage    { return StageFilter }
 func (Element) Stage() Stage   { return StageFilter }
 
-// Stage is StageSysctl for settings of single links of ours, StageForward for
-// the switch of all links, and StageHost for the rest, which must hold before.
+// Stage is StageForward for the switches of all links, StageSysctl for settings
+// of links of ours, and StageHost for the rest, which must hold before.
 func (i Sysctl) Stage() Stage {
-	if i.Path == "net/ipv6/conf/all/forwarding" || i.Path == "net/ipv4/ip_forward" {
+	switch {
+	case i.Path == "net/ipv6/conf/all/forwarding", i.Path == "net/ipv4/ip_forward":
 		return StageForward
-	}
-	if strings.Contains(i.Path, "/conf/sx") {
+	case i.Ours:
 		return StageSysctl
 	}
 	return StageHost

@@ -37,15 +37,10 @@ func Network(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		return out
 	}
 	p := &networkPlan{s: s, f: f, n: n, out: out, bridge: n.Bridge, tag: ProjectTag(n.Project)}
-	p.mode = map[vnet.Family]vnet.Egress{vnet.IPv4: n.IPv4.Mode, vnet.IPv6: n.IPv6.Mode}
 	rung := f.Rungs[id]
-	out.Rung4, out.Rung6, out.Why4, out.Why6 = n.IPv4.Mode, n.IPv6.Mode, rung.Why4, rung.Why6
+	out.Why4, out.Why6 = rung.Why4, rung.Why6
 	out.Problems = append(out.Problems, rung.Problems...)
-	for _, fam := range vnet.Families {
-		if r := rung.mode(fam); r != "" {
-			p.mode[fam] = r
-		}
-	}
+	p.mode = modesOf(f, n)
 	out.Rung4, out.Rung6 = p.mode[vnet.IPv4], p.mode[vnet.IPv6]
 
 	if p.mode[vnet.IPv6] != vnet.EgressNone && !f.Has(vnet.FeatureIPv6) {
@@ -57,6 +52,19 @@ func Network(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		return out
 	}
 	p.planGateway()
+	return out
+}
+
+// modesOf is what a network's families do on this host: as wished, or as the
+// ladder decided.
+func modesOf(f *Facts, n *vnet.Network) map[vnet.Family]vnet.Egress {
+	out := map[vnet.Family]vnet.Egress{}
+	for _, fam := range vnet.Families {
+		out[fam] = n.Policy(fam).Mode
+		if r := f.Rungs[n.ID].mode(fam); r != "" {
+			out[fam] = r
+		}
+	}
 	return out
 }
 
@@ -97,8 +105,8 @@ func (f *Facts) Has(feature string) bool { return f.Features[feature] }
 func (p *networkPlan) planBridge(gatewayHere bool) {
 	p.add(Bridge{Name: p.bridge, Owner: p.out.Owner, MAC: p.bridgeMAC(gatewayHere), MTU: p.mtu(), MLDSnoop: p.n.MLDSnoop})
 	p.add(Up{"", p.bridge, p.out.Owner})
-	if !gatewayHere {
-		p.add(p.linkSysctl("", p.bridge, vnet.IPv6, "disable_ipv6", "1"))
+	if !gatewayHere && p.f.Has(vnet.FeatureIPv6) {
+		p.add(linkSysctl("", p.bridge, vnet.IPv6, "disable_ipv6", "1"))
 	}
 	p.planPorts()
 }
@@ -140,8 +148,9 @@ func portElements(link string, n *vnet.Network, mode map[vnet.Family]vnet.Egress
 	return out
 }
 
-func (p *networkPlan) linkSysctl(ns, link string, f vnet.Family, key, value string) Item {
-	return Sysctl{NS: ns, Path: fmt.Sprintf("net/ipv%d/conf/%s/%s", int(f), link, key), Value: value}
+// linkSysctl is a setting of a link of ours.
+func linkSysctl(ns, link string, f vnet.Family, key, value string) Item {
+	return Sysctl{NS: ns, Path: fmt.Sprintf("net/ipv%d/conf/%s/%s", int(f), link, key), Value: value, Ours: true}
 }
 
 // planGateway is the plan of a network whose gateway is ours.
@@ -162,8 +171,10 @@ func (p *networkPlan) planGateway() {
 	if p.ns != "" {
 		near := RouterPortName(p.n.ID)
 		p.add(Veth{Name: near, Owner: p.out.Owner, MTU: p.mtu(), PeerNS: p.ns, Peer: p.link, PeerMAC: p.n.MAC, PeerUp: true},
-			p.linkSysctl("", near, vnet.IPv6, "disable_ipv6", "1"),
 			Member{Link: near, Bridge: p.bridge, Owner: p.out.Owner})
+		if p.f.Has(vnet.FeatureIPv6) {
+			p.add(linkSysctl("", near, vnet.IPv6, "disable_ipv6", "1"))
+		}
 	}
 	p.svc = &Service{
 		Network: p.n.ID, Project: p.n.Project, Name: p.n.Name, NS: p.ns, Link: p.link, Bridge: p.bridge,
@@ -189,18 +200,17 @@ func RouterPortName(network vnet.ID) string { return "sxg" + ProjectTag(network)
 // others, no address of its own making beside the link-local one, which needs
 // no duplicate address detection since its MAC is ours.
 func (p *networkPlan) planLinkSysctls() {
+	if !p.f.Has(vnet.FeatureIPv6) {
+		return
+	}
 	if p.mode[vnet.IPv6] == vnet.EgressNone {
-		if p.ns == "" {
-			p.add(p.linkSysctl(p.ns, p.link, vnet.IPv6, "disable_ipv6", "1"))
-		} else if p.f.Has(vnet.FeatureIPv6) {
-			p.add(p.linkSysctl(p.ns, p.link, vnet.IPv6, "disable_ipv6", "1"))
-		}
+		p.add(linkSysctl(p.ns, p.link, vnet.IPv6, "disable_ipv6", "1"))
 		return
 	}
 	for _, kv := range [][2]string{
 		{"disable_ipv6", "0"}, {"accept_ra", "0"}, {"autoconf", "0"}, {"accept_dad", "0"}, {"accept_redirects", "0"}, {"forwarding", "1"},
 	} {
-		p.add(p.linkSysctl(p.ns, p.link, vnet.IPv6, kv[0], kv[1]))
+		p.add(linkSysctl(p.ns, p.link, vnet.IPv6, kv[0], kv[1]))
 	}
 }
 
@@ -344,13 +354,22 @@ func (p *networkPlan) egress(f vnet.Family) bool {
 // from Linux 6.17 on; before, only conf.all does it, which would end the
 // host's own autoconfiguration, so that is prepared by Host's fragment.
 func (p *networkPlan) planForwarding() {
-	if p.mode[vnet.IPv4] != vnet.EgressNone {
-		p.add(p.linkSysctl(p.ns, p.link, vnet.IPv4, "forwarding", "1"))
+	if forwards(p.mode[vnet.IPv4]) {
+		p.add(linkSysctl(p.ns, p.link, vnet.IPv4, "forwarding", "1"))
 	}
-	if p.mode[vnet.IPv6] == vnet.EgressNone || p.mode[vnet.IPv6] == vnet.EgressLinkLocal {
-		return
-	}
-	if p.f.Has(vnet.FeatureForceForwarding) && p.ns == "" {
-		p.add(p.linkSysctl("", p.link, vnet.IPv6, "force_forwarding", "1"))
+	if forwards(p.mode[vnet.IPv6]) && p.ns == "" && p.f.Has(vnet.FeatureForceForwarding) {
+		p.add(linkSysctl("", p.link, vnet.IPv6, "force_forwarding", "1"))
 	}
 }
+
+// forwards reports whether a mode has the kernel forward between networks.
+func forwards(m vnet.Egress) bool {
+	switch m {
+	case vnet.EgressNone, vnet.EgressLinkLocal, vnet.EgressBridged, vnet.EgressIsolated:
+		return false
+	}
+	return true
+}
+
+// leaves reports whether guests of a mode send packets over the uplinks.
+func leaves(m vnet.Egress) bool { return forwards(m) && m != vnet.EgressULA }

@@ -43,10 +43,9 @@ func Port(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 	}
 	out.Guest.Device = dev
 	if f.Has(vnet.FeatureIPv6) {
-		out.Items = append(out.Items, Sysctl{Path: "net/ipv6/conf/" + dev + "/disable_ipv6", Value: "1"})
+		out.Items = append(out.Items, linkSysctl("", dev, vnet.IPv6, "disable_ipv6", "1"))
 	}
-	mode := map[vnet.Family]vnet.Egress{vnet.IPv4: n.IPv4.Mode, vnet.IPv6: n.IPv6.Mode}
-	out.Items = append(out.Items, portElements(dev, n, mode)...)
+	out.Items = append(out.Items, portElements(dev, n, modesOf(f, n))...)
 	out.Items = append(out.Items, Member{Link: dev, Bridge: bridge, Owner: out.Owner})
 	return out
 }

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -69,26 +68,26 @@ func Router(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		Veth{Name: near, Owner: out.Owner, MTU: f.UplinkMTU(), PeerNS: r.Netns, Peer: routerUplink, PeerUp: true},
 		Up{"", near, out.Owner},
 		chainsItem(r.Netns, projects),
-		Sysctl{NS: r.Netns, Path: "net/ipv4/ip_forward", Value: "1"})
+		Sysctl{NS: r.Netns, Path: "net/ipv4/ip_forward", Value: "1", Ours: true})
 	out.Items = append(out.Items, linkElements("", near, ProjectTag(r.Project))...)
 	t4, err := transit4(r.Number)
 	if err != nil {
 		out.Problems = append(out.Problems, vnet.Problem{Kind: vnet.KindOf(err), Msg: err.Error()})
 		return out
 	}
-	out.Items = append(out.Items, routerLink(out.Owner, near, r.Netns, vnet.IPv4, t4)...)
+	out.Items = append(out.Items, routerLink(out.Owner, near, r.Netns, vnet.IPv4, t4, false)...)
 	if f.Has(vnet.FeatureIPv6) && s.Installation.ULA.IsValid() {
-		out.Items = append(out.Items, Sysctl{NS: r.Netns, Path: "net/ipv6/conf/all/forwarding", Value: "1"})
-		out.Items = append(out.Items, routerLink(out.Owner, near, r.Netns, vnet.IPv6, transit6(s.Installation.ULA, r.Number))...)
+		out.Items = append(out.Items, Sysctl{NS: r.Netns, Path: "net/ipv6/conf/all/forwarding", Value: "1", Ours: true})
+		out.Items = append(out.Items, routerLink(out.Owner, near, r.Netns, vnet.IPv6, transit6(s.Installation.ULA, r.Number), f.Has(vnet.FeatureForceForwarding))...)
 	}
 	out.Items = append(out.Items, routerRoutes(s, r, nets, near)...)
 	return out
 }
 
 // routerLink is one family of the way between host and router.
-func routerLink(owner vnet.Ref, near, ns string, f vnet.Family, t transit) []Item {
+func routerLink(owner vnet.Ref, near, ns string, f vnet.Family, t transit, forceForwarding bool) []Item {
 	sys := func(ns, link, key, value string) Item {
-		return Sysctl{NS: ns, Path: fmt.Sprintf("net/ipv%d/conf/%s/%s", int(f), link, key), Value: value}
+		return linkSysctl(ns, link, f, key, value)
 	}
 	out := []Item{
 		Address{"", near, t.host, owner},
@@ -98,6 +97,9 @@ func routerLink(owner vnet.Ref, near, ns string, f vnet.Family, t transit) []Ite
 		sys("", near, "forwarding", "1"),
 	}
 	if f == vnet.IPv6 {
+		if forceForwarding {
+			out = append(out, sys("", near, "force_forwarding", "1"))
+		}
 		out = append(out, sys("", near, "accept_ra", "0"), sys("", near, "accept_dad", "0"), sys(ns, routerUplink, "accept_dad", "0"))
 	}
 	// The router's namespace holds the tenants' policy: the host lets its link
