@@ -36,6 +36,9 @@ type Error struct {
 	Hint  string  `json:"hint,omitempty"`  // what to do
 	Ref   *Ref    `json:"ref,omitempty"`   // the object that is in the way
 	Err   error   `json:"-"`
+
+	// wrapped is what Errorf's %w verbs named; its text is in Msg already.
+	wrapped error
 }
 
 // Error returns one line: op: field: what was wrong; what to do.
@@ -58,16 +61,30 @@ func (e *Error) Error() string {
 		b.WriteString("; ")
 		b.WriteString(e.Hint)
 	}
-	return b.String()
+	return oneLine.Replace(b.String())
 }
 
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
+// oneLine flattens causes that errors.Join made of several lines.
+var oneLine = strings.NewReplacer("\r\n", "; ", "\n", "; ", "\r", "; ")
 
-// Errorf makes an Error of the kind.
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error {
+	if e.Err != nil {
+		return e.Err
+	}
+	return e.wrapped
+}
+
+// Errorf makes an Error of the kind. A cause given with %w is found again by
+// errors.Is and errors.As.
 func Errorf(kind ErrKind, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, Msg: err.Error()}
+	e := &Error{Kind: kind, Msg: err.Error()}
+	switch err.(type) {
+	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
+		e.wrapped = err
+	}
+	return e
 }
 
 // Invalid makes an ErrInvalid about the field, which is written as a user of
@@ -82,6 +99,18 @@ func Invalid(field, format string, args ...any) *Error {
 func (e *Error) WithHint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
 	return e
+}
+
+// InField returns err with the field set if it is an *Error that names none
+// yet, so that the parsers of text need not know which key they parse. Any
+// other error is returned as it is.
+func InField(err error, field string) error {
+	if e, ok := err.(*Error); ok && e != nil && e.Field == "" {
+		c := *e
+		c.Field = field
+		return &c
+	}
+	return err
 }
 
 // KindOf returns the kind of the first *Error in err's tree, ErrInternal if

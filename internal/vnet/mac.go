@@ -13,7 +13,7 @@ type MAC [6]byte
 func ParseMAC(s string) (MAC, error) {
 	var m MAC
 	bad := func() (MAC, error) {
-		return MAC{}, Invalid("mac", "%q is no MAC address", s).WithHint("write it as 52:54:00:aa:00:01")
+		return MAC{}, Invalid("mac", "%s is no MAC address", quote(s)).WithHint("write it as 52:54:00:aa:00:01")
 	}
 	var sep string
 	var groups, size int
