@@ -1,0 +1,135 @@
+package native
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// registerPorts adds plug and unplug, and release of leases.
+func (a *api) registerPorts() {
+	n := own[vnet.Port](vnet.KindPort, "ports")
+	plug := a.op(http.MethodPost, "/v1/ports/{name}/plug", "plug", "port",
+		"Plug a port into a device; makes the port if there is none of this name on the network")
+	register(a, plug, func(ctx context.Context, in *switchIn) (*objectOut[vnet.Port], error) {
+		return a.plug(ctx, n, in)
+	})
+	a.takes(plug, "application/json", reflect.TypeFor[PlugRequest]())
+
+	unplug := a.op(http.MethodPost, "/v1/ports/{name}/unplug", "unplug", "port", "Unplug a port; the port stays")
+	register(a, unplug, func(ctx context.Context, in *switchIn) (*objectOut[vnet.Port], error) {
+		wait, err := parseWait(in.Wait)
+		if err != nil {
+			return nil, err
+		}
+		who, sel := whoFrom(ctx), n.selector(&in.Named)
+		var before vnet.Object
+		if wait > 0 {
+			if before, err = a.Verbs.Get(ctx, who, sel); err != nil {
+				return nil, err
+			}
+		}
+		p, err := a.Verbs.Unplug(ctx, who, sel)
+		if err != nil {
+			return nil, err
+		}
+		if before != nil {
+			if ref, host, ok := concern(before); ok {
+				if _, err := a.await(ctx, ref, p.Revision, host, Gone, wait, false); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return n.answer(ctx, a, p, http.StatusOK), nil
+	})
+
+	type released struct{}
+	release := a.op(http.MethodPost, "/v1/leases/{name}/release", "release", "lease",
+		"Release a lease, named by its ID or address")
+	release.DefaultStatus = http.StatusNoContent
+	register(a, release, func(ctx context.Context, in *Named) (*released, error) {
+		err := a.Verbs.ReleaseLease(ctx, whoFrom(ctx), Selector{
+			Kind: vnet.KindLease, Project: in.Project, Network: in.Network, Name: in.Name,
+		})
+		return &released{}, err
+	})
+}
+
+func (a *api) plug(ctx context.Context, n noun[vnet.Port], in *switchIn) (*objectOut[vnet.Port], error) {
+	wait, err := parseWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	var req PlugRequest
+	if err := vnet.DecodeJSON(bodyFrom(ctx), &req); err != nil {
+		return nil, err
+	}
+	who := whoFrom(ctx)
+	port := req.Port
+	if port == nil {
+		port = &vnet.Port{Network: vnet.ID(in.Network)}
+	}
+	keepReadOnly(port, new(vnet.Port))
+	port.Name, port.Binding = in.Name, nil
+	if err := newNames(a.Verbs, who).resolve(ctx, in.Project, port); err != nil {
+		return nil, err
+	}
+	sel := n.selector(&in.Named)
+	if sel.Network == "" {
+		sel.Network = string(port.Network)
+	}
+	made, err := a.Verbs.Plug(ctx, who, sel, port, req.Binding)
+	if err != nil {
+		return nil, err
+	}
+	// A port that this call made has one generation; only such a one is
+	// withdrawn when its host cannot plug it.
+	created := made.Generation <= 1
+	if _, err := a.settle(ctx, made, Running, wait, created); err != nil {
+		if !created {
+			a.undoPlug(ctx, sel)
+		}
+		return nil, err
+	}
+	return n.answer(ctx, a, made, http.StatusOK), nil
+}
+
+// undoPlug unplugs a port that its host could not plug.
+func (a *api) undoPlug(ctx context.Context, sel Selector) {
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
+	defer cancel()
+	if _, err := a.Verbs.Unplug(undo, whoFrom(ctx), sel); err != nil {
+		a.Log.Warn("native: a failed plug stays", "port", sel.Name, "error", err)
+	}
+}
+
+// leases shows claims with the names of what they belong to.
+func leases() noun[Lease] {
+	return noun[Lease]{
+		kind: vnet.KindLease, plural: "leases",
+		prepare: func(ctx context.Context, n *names, q Query, p *Page) {
+			if len(p.Items) > 16 {
+				n.learn(ctx, Query{Kind: vnet.KindPort, Project: q.Project, Network: q.Network, AllProjects: q.AllProjects})
+			}
+		},
+		view: func(ctx context.Context, n *names, o vnet.Object) Lease {
+			l := o.(*vnet.Lease)
+			out := Lease{
+				ID: l.ID, MAC: l.MAC, Address: l.Address, Family: l.Family, How: l.How,
+				Name: l.Hostname, Port: n.name(ctx, vnet.KindPort, l.Project, l.Port),
+				Network: n.name(ctx, vnet.KindNetwork, l.Project, l.Network),
+				Project: n.name(ctx, vnet.KindProject, "", l.Project),
+				Host:    l.Host, DUID: l.DUID, Temporary: l.Temporary, Declined: l.Declined, Revision: l.Revision,
+			}
+			if out.Name == "" {
+				out.Name = out.Port
+			}
+			if !l.Expires.IsZero() {
+				out.Expires = &l.Expires
+			}
+			return out
+		},
+	}
+}

@@ -1,0 +1,43 @@
+package native
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// registerOverview adds the calls that show many things at once.
+func (a *api) registerOverview() {
+	type none struct{}
+	register(a, a.op(http.MethodGet, "/v1/status", "show", "status", "Show how everything fares"),
+		func(ctx context.Context, _ *none) (*bodyOut[*Overview], error) {
+			o, err := a.Verbs.Status(ctx, whoFrom(ctx))
+			return &bodyOut[*Overview]{o}, err
+		})
+	register(a, a.op(http.MethodGet, "/v1/prefixes", "list", "prefix", "List every prefix in use, with its source and lifetimes"),
+		func(ctx context.Context, _ *none) (*bodyOut[List[PrefixUse]], error) {
+			items, err := a.Verbs.Prefixes(ctx, whoFrom(ctx))
+			if items == nil {
+				items = []PrefixUse{}
+			}
+			return &bodyOut[List[PrefixUse]]{List[PrefixUse]{Items: items}}, err
+		})
+	type whyIn struct {
+		Address string `path:"address" doc:"an IPv4 or IPv6 address"`
+	}
+	register(a, a.op(http.MethodGet, "/v1/why/{address}", "explain", "address", "Say why an address is in use, and by whom"),
+		func(ctx context.Context, in *whyIn) (*bodyOut[List[Reason]], error) {
+			addr, err := netip.ParseAddr(in.Address)
+			if err != nil {
+				return nil, vnet.Invalid("address", "%q is no IP address", in.Address).
+					WithHint("write it as 192.0.2.1 or 2001:db8::1")
+			}
+			items, err := a.Verbs.Why(ctx, whoFrom(ctx), addr.Unmap().WithZone(""))
+			if items == nil {
+				items = []Reason{}
+			}
+			return &bodyOut[List[Reason]]{List[Reason]{Items: items}}, err
+		})
+}

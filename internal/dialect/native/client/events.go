@@ -1,0 +1,80 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// maxEvent is how long one line of a stream of events may be, in bytes.
+const maxEvent = 1 << 20
+
+// Events calls f for every event after the revision (0: all that are kept) and
+// for every one that follows, until ctx ends, f returns an error or the stream
+// breaks. It returns that error; events carry the revision to go on after.
+func (c *Client) Events(ctx context.Context, after int64, f func(vnet.Event) error) error {
+	resp, err := c.open(ctx, Request{
+		Method: http.MethodGet, Path: "/v1/events", Accept: "text/event-stream", LastEventID: after,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	err = readEvents(resp.Body, f)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(err, io.EOF) {
+		return vnet.Errorf(vnet.ErrUnavailable, "the stream of events ended").WithHint("follow again")
+	}
+	return err
+}
+
+// readEvents parses server-sent events: fields in lines, an event per empty
+// line, comments after a colon.
+func readEvents(r io.Reader, f func(vnet.Event) error) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxEvent)
+	var data []byte
+	var id int64
+	for lines.Scan() {
+		line := lines.Bytes()
+		if len(line) == 0 {
+			if data != nil {
+				var e vnet.Event
+				if err := json.Unmarshal(data, &e); err != nil {
+					return vnet.Errorf(vnet.ErrInternal, "an event is no JSON: %w", err)
+				}
+				if id > 0 {
+					e.Revision = id
+				}
+				if err := f(e); err != nil {
+					return err
+				}
+			}
+			data = nil
+			continue
+		}
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(key) {
+		case "data":
+			data = append(data, value...)
+		case "id":
+			if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+				id = n
+			}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return io.EOF
+}

@@ -1,0 +1,114 @@
+package native
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Verbs is what this dialect needs of control: one method per verb. Errors
+// are *vnet.Error; objects that are returned belong to the caller.
+type Verbs interface {
+	// Create admits, completes and stores o in the project ("" is the default).
+	Create(ctx context.Context, who Identity, project string, o vnet.Object) (vnet.Object, error)
+	// Update reads the object, lets change edit it and stores it. ifMatch is
+	// the revision the caller read, or vnet.AnyRevision.
+	Update(ctx context.Context, who Identity, sel Selector, ifMatch int64, change func(vnet.Object) error) (vnet.Object, error)
+	// Delete returns the revision at which the object went.
+	Delete(ctx context.Context, who Identity, sel Selector, ifMatch int64) (revision int64, err error)
+	Get(ctx context.Context, who Identity, sel Selector) (vnet.Object, error)
+	List(ctx context.Context, who Identity, q Query) (*Page, error)
+	Start(ctx context.Context, who Identity, sel Selector) (vnet.Object, error)
+	Stop(ctx context.Context, who Identity, sel Selector) (vnet.Object, error)
+	// Plug binds a port to a device and makes it from port if there is none.
+	Plug(ctx context.Context, who Identity, sel Selector, port *vnet.Port, b vnet.Binding) (*vnet.Port, error)
+	Unplug(ctx context.Context, who Identity, sel Selector) (*vnet.Port, error)
+	ReleaseLease(ctx context.Context, who Identity, sel Selector) error
+	// Wait returns once the host has worked the revision in and the condition
+	// holds; host "" is every host that it concerns.
+	Wait(ctx context.Context, ref vnet.Ref, revision int64, host string, cond Condition) (*vnet.Status, error)
+	// Withdraw takes back a wish whose host action failed.
+	Withdraw(ctx context.Context, who Identity, ref vnet.Ref, revision int64) error
+	Why(ctx context.Context, who Identity, a netip.Addr) ([]Reason, error)
+	Status(ctx context.Context, who Identity) (*Overview, error)
+	Prefixes(ctx context.Context, who Identity) ([]PrefixUse, error)
+	// Events sends what happened after the revision, and what happens, until
+	// ctx ends; then the channel is closed.
+	Events(ctx context.Context, who Identity, after int64) (<-chan vnet.Event, error)
+	Backup(ctx context.Context, who Identity, w io.Writer) error
+	Restore(ctx context.Context, who Identity, r io.Reader) error
+	Ask(ctx context.Context, who Identity, q Question) (json.RawMessage, error)
+}
+
+// Identity is who asks.
+type Identity struct {
+	User     string
+	Admin    bool
+	Projects []vnet.ID
+}
+
+// Selector names one object; Name is a name or an ID.
+type Selector struct {
+	Kind                   vnet.Kind
+	Project, Network, Name string
+}
+
+// Query selects a page of a list.
+type Query struct {
+	Kind             vnet.Kind
+	Project, Network string
+	Limit            int
+	After            string
+	AllProjects      bool
+}
+
+// Page is a part of a list; Next is the After of the next part, "" at the end.
+type Page struct {
+	Items    []vnet.Object
+	Next     string
+	Revision int64
+}
+
+// Condition is what Wait waits for.
+type Condition string
+
+// The conditions.
+const (
+	Applied Condition = "applied"
+	Running Condition = "running"
+	Gone    Condition = "gone"
+)
+
+// Reason says what one object has to do with an address.
+type Reason struct {
+	Ref     vnet.Ref     `json:"ref"`
+	Name    string       `json:"name,omitempty"`
+	Network string       `json:"network,omitempty"`
+	Text    string       `json:"text" doc:"one sentence"`
+	Address netip.Addr   `json:"address,omitzero"`
+	Prefix  netip.Prefix `json:"prefix,omitzero"`
+	MAC     vnet.MAC     `json:"mac,omitzero"`
+	Expires time.Time    `json:"expires,omitzero"`
+}
+
+// Overview is the state of everything in short.
+type Overview struct {
+	Hosts    []*vnet.Host   `json:"hosts,omitempty"`
+	Statuses []*vnet.Status `json:"statuses,omitempty"`
+}
+
+// PrefixUse is one prefix in use, and by what.
+type PrefixUse struct {
+	Prefix  netip.Prefix `json:"prefix"`
+	Network string       `json:"network,omitempty"`
+}
+
+// Question is a question for a host's agent.
+type Question struct {
+	Host, Verb string
+	Args       json.RawMessage
+}

@@ -1,0 +1,93 @@
+package native
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// The types of the wire that are not the nouns themselves. Everywhere on the
+// wire a reference to another object (network, router, pool, project) is shown
+// by name and taken by name or ID.
+
+// Network is a network and how it fares.
+type Network struct {
+	vnet.Network
+	// Status is there where the host has spoken.
+	Status *NetworkStatus `json:"status,omitempty" readOnly:"true"`
+}
+
+// NetworkStatus is what a host's agent reports of a network.
+type NetworkStatus struct {
+	Host     string         `json:"host"`
+	State    vnet.State     `json:"state" doc:"pending, running, degraded, failed or stopped"`
+	Mode4    vnet.Egress    `json:"mode4,omitempty" doc:"the IPv4 mode in force"`
+	Why4     string         `json:"why4,omitempty" doc:"why this mode, why not a better one"`
+	Mode6    vnet.Egress    `json:"mode6,omitempty" doc:"the IPv6 mode in force"`
+	Why6     string         `json:"why6,omitempty" doc:"why this mode, why not a better one"`
+	Gateways []netip.Prefix `json:"gateways,omitempty" doc:"gateway addresses in service"`
+	Bridge   string         `json:"bridge,omitempty"`
+	MTU      int            `json:"mtu,omitempty" doc:"bytes"`
+	Problems []vnet.Problem `json:"problems,omitempty"`
+}
+
+// networkStatus picks what concerns a network out of a status.
+func networkStatus(s *vnet.Status) *NetworkStatus {
+	if s == nil {
+		return nil
+	}
+	return &NetworkStatus{
+		Host: s.Host, State: s.State, Mode4: s.Rung4, Why4: s.Why4, Mode6: s.Rung6, Why6: s.Why6,
+		Gateways: s.Prefixes, Bridge: s.Bridge, MTU: s.MTU, Problems: s.Problems,
+	}
+}
+
+// Lease is an address in use by a guest.
+type Lease struct {
+	ID        vnet.ID     `json:"id"`
+	MAC       vnet.MAC    `json:"mac,omitzero"`
+	Address   netip.Addr  `json:"address"`
+	Family    vnet.Family `json:"family" doc:"ipv4 or ipv6"`
+	How       vnet.How    `json:"how" doc:"dhcpv4, dhcpv6, slaac, or fixed: configured by hand in the guest"`
+	Name      string      `json:"name" doc:"what the guest calls itself, else its port's name"`
+	Port      string      `json:"port" doc:"name of the port, if it has one"`
+	Expires   *time.Time  `json:"expires" doc:"null: as long as the guest is there"`
+	Network   string      `json:"network" doc:"name of the network"`
+	Project   string      `json:"project,omitempty"`
+	Host      string      `json:"host" doc:"the host that saw or gave it"`
+	DUID      string      `json:"duid,omitempty"`
+	Temporary bool        `json:"temporary,omitempty" doc:"a privacy address (RFC 8981): never in DNS"`
+	Declined  bool        `json:"declined,omitempty" doc:"a guest found it in use elsewhere: not given until it expires"`
+	Revision  int64       `json:"revision,omitempty"`
+}
+
+// HostUplink is a link of a host that leads outside.
+type HostUplink struct {
+	Host string `json:"host"`
+	vnet.Uplink
+}
+
+// List is a page of a list.
+type List[T any] struct {
+	Items    []T    `json:"items"`
+	Next     string `json:"next,omitempty" doc:"the after= of the next page; absent on the last"`
+	Revision int64  `json:"revision,omitempty" doc:"of the store when the page was read"`
+}
+
+// Deleted answers a DELETE.
+type Deleted struct {
+	Revision int64 `json:"revision" doc:"the store's revision at which it went"`
+}
+
+// PlugRequest is the body of a plug: where to, and what the port is to be if
+// it has to be made.
+type PlugRequest struct {
+	Binding vnet.Binding `json:"binding"`
+	Port    *vnet.Port   `json:"port,omitempty" doc:"the port to make if there is none of this name"`
+}
+
+// CleanupRequest is the body of a cleanup.
+type CleanupRequest struct {
+	Host string `json:"host,omitempty" doc:"the host to clean; default: the only one"`
+}
