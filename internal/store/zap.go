@@ -1,0 +1,81 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// etcdLogger passes etcd's log on to ours: its warnings and worse as what they
+// are, the rest as debugging. A fatal entry, upon which etcd would end the
+// process, ends only the goroutine that wrote it, after calling dead.
+func etcdLogger(to *slog.Logger, dead func(msg string)) *zap.Logger {
+	return zap.New(&zapBridge{to: to}, zap.WithFatalHook(fatalHook{dead}))
+}
+
+type fatalHook struct{ dead func(string) }
+
+// OnWrite implements zapcore.CheckWriteHook.
+func (h fatalHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	msg := e.Message
+	for _, f := range fields {
+		if err, ok := f.Interface.(error); ok {
+			msg += ": " + err.Error()
+		}
+	}
+	h.dead(msg)
+	zapcore.WriteThenGoexit.OnWrite(e, fields)
+}
+
+// zapBridge is a zapcore.Core over slog.
+type zapBridge struct {
+	to     *slog.Logger
+	fields []zapcore.Field
+}
+
+func level(l zapcore.Level) slog.Level {
+	switch {
+	case l >= zapcore.ErrorLevel:
+		return slog.LevelError
+	case l == zapcore.WarnLevel:
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
+
+// Enabled implements zapcore.LevelEnabler.
+func (b *zapBridge) Enabled(l zapcore.Level) bool {
+	return l > zapcore.DebugLevel && b.to.Enabled(context.Background(), level(l))
+}
+
+// With implements zapcore.Core.
+func (b *zapBridge) With(f []zapcore.Field) zapcore.Core {
+	return &zapBridge{b.to, append(append([]zapcore.Field{}, b.fields...), f...)}
+}
+
+// Check implements zapcore.Core.
+func (b *zapBridge) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if b.Enabled(e.Level) {
+		return c.AddCore(e, b)
+	}
+	return c
+}
+
+// Write implements zapcore.Core.
+func (b *zapBridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range append(append([]zapcore.Field{}, b.fields...), fields...) {
+		f.AddTo(enc)
+	}
+	attrs := make([]slog.Attr, 0, len(enc.Fields))
+	for k, v := range enc.Fields {
+		attrs = append(attrs, slog.Any(k, v))
+	}
+	b.to.LogAttrs(context.Background(), level(e.Level), "etcd: "+e.Message, attrs...)
+	return nil
+}
+
+// Sync implements zapcore.Core.
+func (b *zapBridge) Sync() error { return nil }
