@@ -37,6 +37,7 @@ func chainsText(projects []string) string {
 	var b strings.Builder
 	b.WriteString(`table inet sextant {
 	set links { type ifname; }
+	set within { type ifname . ifname; }
 	set source4 { type ifname . ipv4_addr; flags interval; }
 	set source6 { type ifname . ipv6_addr; flags interval; }
 	set gateways4 { type ifname . ipv4_addr; }
@@ -55,6 +56,7 @@ func chainsText(projects []string) string {
 	}
 	b.WriteString(`	chain forward {
 		type filter hook forward priority filter; policy accept;
+		iifname . oifname @within accept
 		iifname @links jump established
 		oifname @links jump established
 		meta nfproto ipv4 iifname vmap @out4
@@ -64,9 +66,9 @@ func chainsText(projects []string) string {
 	}
 	chain established {
 		ct state established,related accept
-		ct state invalid drop
 	}
 	chain out-any {
+		ct state invalid drop
 		meta nfproto ipv4 iifname . ip saddr != @source4 drop
 		meta nfproto ipv6 iifname . ip6 saddr != @source6 drop
 	}
@@ -181,10 +183,13 @@ func verdictsOf(f vnet.Family, mode vnet.Egress, inbound vnet.Inbound, project s
 // quote writes an interface name as nft does.
 func quote(name string) string { return `"` + name + `"` }
 
-// linkElements are the elements that put a gateway link under the rules.
+// linkElements are the elements that put a gateway link under the rules. What
+// stays within it passes: where br_netfilter is on, frames between two guests
+// come by the forward chain as from the bridge to itself.
 func linkElements(ns, link, project string) []Item {
 	return []Item{
 		Element{ns, "inet", "links", quote(link), ""},
+		Element{ns, "inet", "within", quote(link) + " . " + quote(link), ""},
 		Element{ns, "inet", "links-" + project, quote(link), ""},
 	}
 }

@@ -32,7 +32,7 @@ type Veth struct {
 	MTU          int
 	PeerNS, Peer string // PeerNS: "" host's, a name under /run/netns, or an absolute path
 	PeerMAC      vnet.MAC
-	PeerUp       bool // set the far end up (router namespaces; guests do it themselves: also set up for guests)
+	PeerUp       bool // set the far end up
 }
 
 // Tap is a persistent tap of ours.
@@ -147,8 +147,11 @@ func (i Sysctl) Stage() Stage {
 
 // in prefixes a command with the namespace it runs in.
 func in(ns, cmd string) string {
-	if ns == "" {
+	switch {
+	case ns == "":
 		return cmd
+	case strings.HasPrefix(ns, "/"):
+		return "nsenter --net=" + ns + " " + cmd
 	}
 	return "ip netns exec " + ns + " " + cmd
 }
@@ -185,7 +188,11 @@ func (i Veth) Commands() []string {
 	if !i.PeerMAC.IsZero() {
 		s += " address " + i.PeerMAC.String()
 	}
-	return []string{in(i.NS, s), in(i.NS, fmt.Sprintf("ip link set %s alias %s%s", i.Name, AliasPrefix, i.Owner))}
+	out := []string{in(i.NS, s), in(i.NS, fmt.Sprintf("ip link set %s alias %s%s", i.Name, AliasPrefix, i.Owner))}
+	if i.PeerUp {
+		out = append(out, in(i.PeerNS, "ip link set "+i.Peer+" up"))
+	}
+	return out
 }
 
 func (i Tap) Commands() []string {

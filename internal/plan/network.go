@@ -300,9 +300,7 @@ func (p *networkPlan) planFilter() {
 	for _, f := range vnet.Families {
 		open[f] = p.mode[f] == vnet.EgressOpen
 	}
-	if !open[vnet.IPv4] || !open[vnet.IPv6] {
-		p.add(linkElements(p.ns, p.link, p.tag)...)
-	}
+	p.add(linkElements(p.ns, p.link, p.tag)...)
 	for _, f := range vnet.Families {
 		p.add(verdictElements(p.ns, p.link, f, verdictsOf(f, p.mode[f], p.n.Policy(f).Inbound, p.tag))...)
 	}
