@@ -151,6 +151,9 @@ func Do(path string, f func() error) error {
 // error when the time is up.
 func Eventually(t testing.TB, limit time.Duration, what string, f func() error) {
 	t.Helper()
+	if InVM() {
+		limit *= 10
+	}
 	deadline := time.Now().Add(limit)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
