@@ -218,26 +218,31 @@ func Nearest(word string, words []string) string {
 	return best
 }
 
-// distance is the Levenshtein distance in bytes, of at most 64 of them.
+// distance is the Damerau-Levenshtein distance in bytes (two neighbours that
+// changed places count once), of at most 64 of them.
 func distance(a, b string) int {
 	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	var d [65][65]int
+	for i := range len(a) + 1 {
+		d[i][0] = i
+	}
+	for j := range len(b) + 1 {
+		d[0][j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
 		for j := range len(b) {
-			cost := diagonal
+			cost := d[i][j]
 			if a[i] != b[j] {
 				cost++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
+			cost = min(cost, d[i][j+1]+1, d[i+1][j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				cost = min(cost, d[i-1][j-1]+1)
+			}
+			d[i+1][j+1] = cost
 		}
 	}
-	return row[len(b)]
+	return d[len(a)][len(b)]
 }
 
 // clip quotes what was sent, shortened.

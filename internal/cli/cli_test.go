@@ -1,0 +1,107 @@
+package cli_test
+
+import (
+	"flag"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sextant-net/sextant/internal/cli"
+	"github.com/sextant-net/sextant/internal/dialect/native"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"sextant": func() {
+			if err := cli.Command(cli.Config{Version: "1.2.3"}).Execute(); err != nil {
+				os.Exit(cli.Fail(os.Stderr, err))
+			}
+		},
+	})
+}
+
+type fakeKey struct{}
+
+// TestScripts runs the commands of testdata as a user types them, against the
+// real API over a Unix socket, with a fake behind it.
+func TestScripts(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("the API lets only root in")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			f := native.NewFake()
+			f.Broken["broken"] = vnet.Errorf(vnet.ErrHost, "nft is missing").WithHint("apt install nftables")
+			env.Values[fakeKey{}] = f
+			dir, err := os.MkdirTemp("", "sxt-cli-")
+			if err != nil {
+				return err
+			}
+			sock := filepath.Join(dir, "api.sock")
+			l, err := net.Listen("unix", sock)
+			if err != nil {
+				return err
+			}
+			srv := &http.Server{Handler: native.New(native.Config{Verbs: f}), ConnContext: native.ConnContext}
+			go func() { _ = srv.Serve(l) }()
+			env.Defer(func() {
+				_ = srv.Close()
+				_ = os.RemoveAll(dir)
+			})
+			env.Setenv("SEXTANT_SERVER", "unix://"+sock)
+			env.Setenv("TZ", "UTC")
+			env.Setenv("TMPDIR", env.WorkDir)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  exits,
+			"leases": leases,
+		},
+	})
+}
+
+// exits runs a command that must fail with the code: exits 64 sextant foo.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	var code interface{ ExitCode() int }
+	if c, ok := err.(interface{ ExitCode() int }); ok {
+		code = c
+		got = string(rune('0' + code.ExitCode()%10))
+		if n := code.ExitCode(); n > 9 {
+			got = string(rune('0'+n/10)) + got
+		}
+	}
+	if got != args[0] {
+		ts.Fatalf("exit code is %s, not %s", got, args[0])
+	}
+}
+
+// leases puts leases of port vm1 on the network of the name.
+func leases(ts *testscript.TestScript, _ bool, args []string) {
+	f := ts.Value(fakeKey{}).(*native.Fake)
+	o, err := f.Get(nil, native.Identity{}, native.Selector{Kind: vnet.KindNetwork, Name: args[0]})
+	ts.Check(err)
+	mac, err := vnet.ParseMAC("52:54:00:aa:00:01")
+	ts.Check(err)
+	for _, l := range []*vnet.Lease{
+		{Address: netip.MustParseAddr("2001:DB8::0:A"), Family: vnet.IPv6, How: vnet.HowSLAAC},
+		{Address: netip.MustParseAddr("192.0.2.10"), Family: vnet.IPv4, How: vnet.HowDHCPv4, Hostname: "vm1",
+			Expires: time.Date(2026, 1, 2, 15, 0, 0, 0, time.UTC)},
+		{Address: netip.MustParseAddr("192.0.2.9"), Family: vnet.IPv4, How: vnet.HowFixed, Hostname: "evil\x1b[2J"},
+	} {
+		l.Network, l.MAC, l.Host = o.GetMeta().ID, mac, "host1"
+		f.Put(l)
+	}
+}

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"os"
+	"sync"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/cwriter"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+// patience is how long a wait may take before a terminal is told about it.
+const patience = time.Second
+
+// progress shows on a terminal that the command is waiting for its host. The
+// function it returns ends that, and leaves nothing on the screen.
+func (c *call) progress(what string) (stop func()) {
+	f, ok := c.Stdout.(*os.File)
+	if !ok || c.output != "" || !cwriter.IsTerminal(int(f.Fd())) {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var shown sync.WaitGroup
+	shown.Go(func() {
+		select {
+		case <-done:
+			return
+		case <-time.After(patience):
+		}
+		p := mpb.New(mpb.WithOutput(f))
+		bar := p.AddSpinner(0, mpb.BarRemoveOnComplete(),
+			mpb.AppendDecorators(decor.Name(" "+what+": waiting for the host "), decor.Elapsed(decor.ET_STYLE_GO)))
+		<-done
+		bar.Abort(true)
+		p.Wait()
+	})
+	return func() {
+		close(done)
+		shown.Wait()
+	}
+}
