@@ -51,7 +51,7 @@ var nouns = []noun{
 			"ipv4.range": "ipv4.ranges", "ipv6.range": "ipv6.ranges",
 		},
 		columns: []column{
-			col("NAME", "name"), col("STATE", "status.state", "started"), col("BRIDGE", "bridge"),
+			col("NAME", "name"), col("STATE", "status.state"), col("BRIDGE", "bridge"),
 			col("IPV4", "status.mode4", "ipv4.mode"), col("IPV6", "status.mode6", "ipv6.mode"),
 			col("GATEWAYS", "status.gateways"), wide("ROUTER", "router"), wide("LINK", "link"), wide("MTU", "status.mtu", "mtu"),
 			wide("DOMAIN", "domain"), wide("AUTOSTART", "autostart"), wide("PROJECT", "project"), wide("ID", "id"),

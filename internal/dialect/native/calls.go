@@ -65,8 +65,8 @@ type noun[V any] struct {
 	view func(context.Context, *names, vnet.Object) V
 	// decode reads the wire form; nil for nouns that are not written.
 	decode func([]byte) (vnet.Object, error)
-	// prepare is called before a page is viewed; may be nil.
-	prepare func(context.Context, *names, Query, *Page)
+	// prepare reads what the views of these objects need; may be nil.
+	prepare func(context.Context, *names, Query, []vnet.Object)
 }
 
 // own is the noun whose wire form is the vnet type itself.
@@ -108,11 +108,14 @@ func both[V any](a *api, n noun[V]) {
 	registerWrites(a, n)
 }
 
-// op describes an operation. Verb and noun make its ID and the Op of errors.
+// op describes an operation. Verb and noun make its ID and the Op of errors;
+// verbs that have no noun on the command line have none here.
 func (a *api) op(method, path, verb, noun, summary string) huma.Operation {
-	return huma.Operation{
-		OperationID: verb + "-" + noun, Method: method, Path: path, Summary: summary, Tags: []string{noun},
+	op := huma.Operation{OperationID: verb, Method: method, Path: path, Summary: summary}
+	if noun != "" {
+		op.OperationID, op.Tags = verb+"-"+noun, []string{noun}
 	}
+	return op
 }
 
 // takes adds the body to an operation's description. It is done after the
@@ -130,7 +133,10 @@ func (a *api) takes(op huma.Operation, contentType string, t reflect.Type) {
 
 // register adds a call. Its errors get the verb and the noun as their Op.
 func register[I, O any](a *api, op huma.Operation, call func(context.Context, *I) (*O, error)) {
-	name := op.Tags[0] + " " + strings.TrimSuffix(op.OperationID, "-"+op.Tags[0])
+	name := op.OperationID
+	if len(op.Tags) > 0 {
+		name = op.Tags[0] + " " + strings.TrimSuffix(op.OperationID, "-"+op.Tags[0])
+	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := call(ctx, in)
 		if err == nil {
@@ -156,11 +162,16 @@ func registerReads[V any](a *api, n noun[V]) {
 		})
 	register(a, a.op(http.MethodGet, path+"/{name}", "show", kind, "Show one "+kind),
 		func(ctx context.Context, in *Named) (*objectOut[V], error) {
-			o, err := a.Verbs.Get(ctx, whoFrom(ctx), n.selector(in))
+			who := whoFrom(ctx)
+			o, err := a.Verbs.Get(ctx, who, n.selector(in))
 			if err != nil {
 				return nil, err
 			}
-			return n.answer(ctx, a, o, http.StatusOK), nil
+			ns := newNames(a.Verbs, who)
+			if n.prepare != nil {
+				n.prepare(ctx, ns, Query{Kind: n.kind, Project: in.Project, Network: in.Network}, []vnet.Object{o})
+			}
+			return n.answer(ctx, ns, o, http.StatusOK), nil
 		})
 }
 
@@ -179,7 +190,7 @@ func (n noun[V]) list(ctx context.Context, a *api, in *listIn) (List[V], error) 
 	}
 	ns := newNames(a.Verbs, who)
 	if n.prepare != nil {
-		n.prepare(ctx, ns, q, p)
+		n.prepare(ctx, ns, q, p.Items)
 	}
 	out := List[V]{Items: make([]V, 0, len(p.Items)), Next: p.Next, Revision: p.Revision}
 	for _, o := range p.Items {
@@ -345,18 +356,18 @@ func (n noun[V]) selector(in *Named) Selector {
 	return Selector{Kind: n.kind, Project: in.Project, Network: in.Network, Name: in.Name}
 }
 
-func (n noun[V]) answer(ctx context.Context, a *api, o vnet.Object, status int) *objectOut[V] {
+func (n noun[V]) answer(ctx context.Context, ns *names, o vnet.Object, status int) *objectOut[V] {
 	etag := strconv.Quote(strconv.FormatInt(o.GetMeta().Revision, 10))
-	return &objectOut[V]{Status: status, ETag: etag, Body: n.view(ctx, newNames(a.Verbs, whoFrom(ctx)), o)}
+	return &objectOut[V]{Status: status, ETag: etag, Body: n.view(ctx, ns, o)}
 }
 
 // settled is answer after a wait, which may have brought a status.
 func (n noun[V]) settled(ctx context.Context, a *api, o vnet.Object, st *vnet.Status, status int) *objectOut[V] {
-	out := n.answer(ctx, a, o, status)
-	if net, ok := any(&out.Body).(*Network); ok && st != nil {
-		net.Status = networkStatus(st)
+	ns := newNames(a.Verbs, whoFrom(ctx))
+	if st != nil {
+		ns.statuses[st.Target.ID] = st
 	}
-	return out
+	return n.answer(ctx, ns, o, status)
 }
 
 // parseIfMatch reads an entity tag as we write it.

@@ -34,7 +34,7 @@ type eventsIn struct {
 
 // registerEvents adds the stream of events.
 func (a *api) registerEvents() {
-	op := a.op(http.MethodGet, "/v1/events", "list", "event", "Follow what happens, or list what happened")
+	op := a.op(http.MethodGet, "/v1/events", "events", "", "Follow what happens, or list what happened")
 	schemas := a.huma.OpenAPI().Components.Schemas
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "events; as a stream, the id of each is where to go on and its event is what happened",

@@ -13,8 +13,9 @@ func (a *api) networks() noun[Network] {
 		view: func(ctx context.Context, n *names, o vnet.Object) Network {
 			c := *o.(*vnet.Network)
 			n.show(ctx, &c)
-			return Network{Network: c}
+			return Network{Network: c, Status: networkStatus(n.statuses[o.GetMeta().ID])}
 		},
+		prepare: func(ctx context.Context, n *names, _ Query, items []vnet.Object) { n.learnStatuses(ctx, items) },
 		decode: func(b []byte) (vnet.Object, error) {
 			var v Network // with its status, so that what was shown can be sent back
 			err := vnet.DecodeJSON(b, &v)

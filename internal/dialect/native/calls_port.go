@@ -42,7 +42,7 @@ func (a *api) registerPorts() {
 				}
 			}
 		}
-		return n.answer(ctx, a, p, http.StatusOK), nil
+		return n.settled(ctx, a, p, nil, http.StatusOK), nil
 	})
 
 	type released struct{}
@@ -93,7 +93,7 @@ func (a *api) plug(ctx context.Context, n noun[vnet.Port], in *switchIn) (*objec
 		}
 		return nil, err
 	}
-	return n.answer(ctx, a, made, http.StatusOK), nil
+	return n.settled(ctx, a, made, nil, http.StatusOK), nil
 }
 
 // undoPlug unplugs a port that its host could not plug.
@@ -109,8 +109,8 @@ func (a *api) undoPlug(ctx context.Context, sel Selector) {
 func leases() noun[Lease] {
 	return noun[Lease]{
 		kind: vnet.KindLease, plural: "leases",
-		prepare: func(ctx context.Context, n *names, q Query, p *Page) {
-			if len(p.Items) > 16 {
+		prepare: func(ctx context.Context, n *names, q Query, items []vnet.Object) {
+			if len(items) > 16 {
 				n.learn(ctx, Query{Kind: vnet.KindPort, Project: q.Project, Network: q.Network, AllProjects: q.AllProjects})
 			}
 		},

@@ -11,7 +11,7 @@ import (
 // registerOverview adds the calls that show many things at once.
 func (a *api) registerOverview() {
 	type none struct{}
-	register(a, a.op(http.MethodGet, "/v1/status", "show", "status", "Show how everything fares"),
+	register(a, a.op(http.MethodGet, "/v1/status", "status", "", "Show how everything fares"),
 		func(ctx context.Context, _ *none) (*bodyOut[*Overview], error) {
 			o, err := a.Verbs.Status(ctx, whoFrom(ctx))
 			return &bodyOut[*Overview]{o}, err
@@ -27,7 +27,7 @@ func (a *api) registerOverview() {
 	type whyIn struct {
 		Address string `path:"address" doc:"an IPv4 or IPv6 address"`
 	}
-	register(a, a.op(http.MethodGet, "/v1/why/{address}", "explain", "address", "Say why an address is in use, and by whom"),
+	register(a, a.op(http.MethodGet, "/v1/why/{address}", "why", "", "Say why an address is in use, and by whom"),
 		func(ctx context.Context, in *whyIn) (*bodyOut[List[Reason]], error) {
 			addr, err := netip.ParseAddr(in.Address)
 			if err != nil {

@@ -31,7 +31,7 @@ func (in *restoreIn) Resolve(ctx huma.Context) []error {
 // registerUpkeep adds backup, restore and cleanup.
 func (a *api) registerUpkeep() {
 	type none struct{}
-	backup := a.op(http.MethodGet, "/v1/backup", "make", "backup", "Write everything that is wished to a file")
+	backup := a.op(http.MethodGet, "/v1/backup", "backup", "", "Write everything that is wished to a file")
 	backup.Responses = map[string]*huma.Response{"200": {
 		Description: "the backup", Content: map[string]*huma.MediaType{"application/octet-stream": {}},
 	}}
@@ -43,14 +43,14 @@ func (a *api) registerUpkeep() {
 		}}, nil
 	})
 
-	restore := a.op(http.MethodPost, restorePath, "restore", "backup", "Replace everything that is wished by a backup")
+	restore := a.op(http.MethodPost, restorePath, "restore", "", "Replace everything that is wished by a backup")
 	restore.DefaultStatus = http.StatusNoContent
 	register(a, restore, func(ctx context.Context, in *restoreIn) (*none, error) {
 		return &none{}, a.Verbs.Restore(ctx, whoFrom(ctx), in.body)
 	})
 	a.takes(restore, "application/octet-stream", reflect.TypeFor[[]byte]())
 
-	cleanup := a.op(http.MethodPost, "/v1/cleanup", "cleanup", "host", "Remove everything that Sextant put on a host")
+	cleanup := a.op(http.MethodPost, "/v1/cleanup", "cleanup", "", "Remove everything that Sextant put on a host")
 	register(a, cleanup, func(ctx context.Context, _ *none) (*bodyOut[json.RawMessage], error) {
 		var req CleanupRequest
 		if body := bodyFrom(ctx); len(body) > 0 {

@@ -11,10 +11,12 @@ type names struct {
 	verbs Verbs
 	who   Identity
 	seen  map[vnet.Ref]string
+	// statuses are what hosts report, by the ID of what they report of.
+	statuses map[vnet.ID]*vnet.Status
 }
 
 func newNames(v Verbs, who Identity) *names {
-	return &names{verbs: v, who: who, seen: map[vnet.Ref]string{}}
+	return &names{verbs: v, who: who, seen: map[vnet.Ref]string{}, statuses: map[vnet.ID]*vnet.Status{}}
 }
 
 // reference is a field of an object that names another object.
@@ -68,6 +70,46 @@ func (n *names) learn(ctx context.Context, q Query) {
 		for _, o := range p.Items {
 			if name := o.GetMeta().Name; name != "" {
 				n.seen[vnet.RefOf(o)] = name
+			}
+		}
+		if q.After = p.Next; q.After == "" {
+			return
+		}
+	}
+}
+
+// learnStatuses reads what the hosts report of the objects: of a single one by
+// its key, of many by reading all. Where several hosts report, the first does.
+func (n *names) learnStatuses(ctx context.Context, items []vnet.Object) {
+	if len(items) != 1 {
+		n.eachStatus(ctx, func(s *vnet.Status) { n.statuses[s.Target.ID] = s })
+		return
+	}
+	hosts, err := n.verbs.List(ctx, n.who, Query{Kind: vnet.KindHost, Limit: pageMax})
+	if err != nil {
+		return // it is shown without
+	}
+	ref := vnet.RefOf(items[0])
+	for _, h := range hosts.Items {
+		id := vnet.StatusID(ref, string(h.GetMeta().ID))
+		o, err := n.verbs.Get(ctx, n.who, Selector{Kind: vnet.KindStatus, Name: string(id)})
+		if s, ok := o.(*vnet.Status); ok && err == nil {
+			n.statuses[ref.ID] = s
+			return
+		}
+	}
+}
+
+func (n *names) eachStatus(ctx context.Context, f func(*vnet.Status)) {
+	q := Query{Kind: vnet.KindStatus, Limit: pageMax, AllProjects: true}
+	for {
+		p, err := n.verbs.List(ctx, n.who, q)
+		if err != nil {
+			return
+		}
+		for _, o := range p.Items {
+			if s, ok := o.(*vnet.Status); ok && n.statuses[s.Target.ID] == nil {
+				f(s)
 			}
 		}
 		if q.After = p.Next; q.After == "" {
