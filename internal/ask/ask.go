@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// MaxQuestion and MaxAnswer bound a line, in bytes.
+	// MaxQuestion bounds the line of a question, in bytes.
 	MaxQuestion = 1 << 20
-	MaxAnswer   = 16 << 20
+	// MaxAnswer bounds the line of an answer, in bytes.
+	MaxAnswer = 16 << 20
 	// Timeout is how long a question may take where the asker set no earlier
 	// deadline, and how long the agent works on one at most.
 	Timeout = 30 * time.Second

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/kernel/hear"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -52,7 +53,7 @@ func (e *Engine) Hear(now time.Time, h Holder, ev hear.Event) Result {
 	}
 	for _, s := range Sightings(ev) {
 		s.Address = s.Address.Unmap().WithZone("")
-		if s.Address.IsLinkLocalUnicast() && s.Address.Is6() && isEUI64(s.Address, h.MAC) {
+		if s.Address.IsLinkLocalUnicast() && s.Address.Is6() && ipam.IsEUI64(s.Address, h.MAC) {
 			e.link(h.Link).eui64 = true
 		}
 		if n.mayLearn(s.Address) {
@@ -107,7 +108,7 @@ func howOf(a netip.Addr, mac vnet.MAC, s *plan.Subnet) vnet.How {
 	default:
 		return vnet.HowFixed
 	}
-	if !isEUI64(a, mac) && identifier(a) < smallHost {
+	if !ipam.IsEUI64(a, mac) && vnet.InterfaceID(a) < smallHost {
 		return vnet.HowFixed
 	}
 	return vnet.HowSLAAC
@@ -118,7 +119,7 @@ func howOf(a netip.Addr, mac vnet.MAC, s *plan.Subnet) vnet.How {
 // addresses of its MAC has no other random ones; and of a guest with random
 // ones the first in each prefix is taken for the stable one.
 func (e *Engine) isTemporary(x *entry) bool {
-	if isEUI64(x.addr, x.holder.MAC) {
+	if ipam.IsEUI64(x.addr, x.holder.MAC) {
 		return false
 	}
 	l := e.link(x.holder.Link)
@@ -131,26 +132,9 @@ func (e *Engine) isTemporary(x *entry) bool {
 	}
 	for y := range l.entries {
 		if y != x && y.state == Held && !y.temporary && y.network == x.network && y.holder.MAC == x.holder.MAC &&
-			mine.Contains(y.addr) && identifier(y.addr) >= smallHost {
+			mine.Contains(y.addr) && vnet.InterfaceID(y.addr) >= smallHost {
 			return true
 		}
 	}
 	return false
-}
-
-// identifier returns the last 64 bits.
-func identifier(a netip.Addr) uint64 {
-	b := a.As16()
-	var id uint64
-	for _, x := range b[8:] {
-		id = id<<8 | uint64(x)
-	}
-	return id
-}
-
-// isEUI64 reports whether the interface identifier is made of the MAC (RFC
-// 4291 appendix A).
-func isEUI64(a netip.Addr, mac vnet.MAC) bool {
-	b := a.As16()
-	return !mac.IsZero() && [8]byte(b[8:]) == [8]byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -231,39 +232,36 @@ func found(q *dns.Msg, n *name, apex string, z *zone) *dns.Msg {
 
 // reverse answers for the networks' prefixes, or returns nil.
 func (v *view) reverse(q *dns.Msg, full string) *dns.Msg {
-	r, ok := parseReverse(full)
+	named, ok := ipam.ParseReverse(full)
 	if !ok {
 		return nil
 	}
-	prefix, zones := v.within(r.prefix)
+	prefix, zones := v.within(named)
 	if zones == nil {
 		return nil
 	}
-	apexPrefix := reverseApex(r.prefix.Addr(), prefix)
-	if r.prefix.Bits() < apexPrefix.Bits() {
+	apexPrefix := reverseApex(named.Addr(), prefix)
+	if named.Bits() < apexPrefix.Bits() {
 		return nil // above where our zone is cut
 	}
 	apex := reverseName(apexPrefix)
 	a := reply(q)
 	question := q.Question[0]
 	exists := full == apex
-	for _, z := range zones {
-		if r.whole {
-			if target, ok := z.pointers[r.prefix.Addr()]; ok {
-				exists = true
-				if question.Qtype == dns.TypePTR || question.Qtype == dns.TypeANY {
-					a.Answer = append(a.Answer, &dns.PTR{Hdr: head(question.Name, dns.TypePTR, localTTL), Ptr: target})
-					break
-				}
-			}
-			continue
-		}
-		for addr := range z.pointers {
-			exists = exists || r.prefix.Contains(addr)
-		}
+	if full == apex && !named.IsSingleIP() {
+		a.Answer = atApex(question, apex, zones[0])
 	}
-	if full == apex && !r.whole {
-		a.Answer = append(a.Answer, atApex(question, apex, zones[0])...)
+	for _, z := range zones {
+		target, known := z.pointers[named.Addr()]
+		switch {
+		case !named.IsSingleIP(): // RFC 8020: what lies above a name exists
+			exists = exists || z.hasWithin(named)
+		case known:
+			exists = true
+			if len(a.Answer) == 0 && (question.Qtype == dns.TypePTR || question.Qtype == dns.TypeANY) {
+				a.Answer = []dns.RR{&dns.PTR{Hdr: head(question.Name, dns.TypePTR, localTTL), Ptr: target}}
+			}
+		}
 	}
 	if len(a.Answer) == 0 {
 		a.Ns = []dns.RR{soa(apex, zones[0])}
@@ -272,6 +270,16 @@ func (v *view) reverse(q *dns.Msg, full string) *dns.Msg {
 		a.Rcode = dns.RcodeNameError
 	}
 	return a
+}
+
+// hasWithin reports whether an address of the prefix has a name.
+func (c *zone) hasWithin(p netip.Prefix) bool {
+	for a := range c.pointers {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
 }
 
 // atApex returns the SOA and NS records that were asked for.
