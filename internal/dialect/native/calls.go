@@ -214,10 +214,11 @@ func registerWrites[V any](a *api, n noun[V]) {
 		if err != nil {
 			return nil, err
 		}
-		if err := newNames(a.Verbs, whoFrom(ctx)).resolve(ctx, in.Project, next); err != nil {
+		ns := newNames(a.Verbs, whoFrom(ctx))
+		if err := ns.resolve(ctx, in.Project, next); err != nil {
 			return nil, err
 		}
-		return n.update(ctx, a, in, func(o vnet.Object) error {
+		return n.update(ctx, a, ns, in, func(o vnet.Object) error {
 			keepReadOnly(next, o)
 			assign(o, next)
 			return nil
@@ -249,7 +250,8 @@ func (n noun[V]) create(ctx context.Context, a *api, in *createIn) (*objectOut[V
 		}
 	}
 	who := whoFrom(ctx)
-	if err := newNames(a.Verbs, who).resolve(ctx, in.Project, o); err != nil {
+	ns := newNames(a.Verbs, who)
+	if err := ns.resolve(ctx, in.Project, o); err != nil {
 		return nil, err
 	}
 	o, err = a.Verbs.Create(ctx, who, in.Project, o)
@@ -260,10 +262,10 @@ func (n noun[V]) create(ctx context.Context, a *api, in *createIn) (*objectOut[V
 	if err != nil {
 		return nil, err
 	}
-	return n.settled(ctx, a, o, st, http.StatusCreated), nil
+	return n.settled(ctx, ns, o, st, http.StatusCreated), nil
 }
 
-func (n noun[V]) update(ctx context.Context, a *api, in *writeIn, change func(vnet.Object) error) (*objectOut[V], error) {
+func (n noun[V]) update(ctx context.Context, a *api, ns *names, in *writeIn, change func(vnet.Object) error) (*objectOut[V], error) {
 	wait, err := parseWait(in.Wait)
 	if err != nil {
 		return nil, err
@@ -280,7 +282,7 @@ func (n noun[V]) update(ctx context.Context, a *api, in *writeIn, change func(vn
 	if err != nil {
 		return nil, err
 	}
-	return n.settled(ctx, a, o, st, http.StatusOK), nil
+	return n.settled(ctx, ns, o, st, http.StatusOK), nil
 }
 
 func (n noun[V]) patch(ctx context.Context, a *api, in *writeIn) (*objectOut[V], error) {
@@ -292,10 +294,11 @@ func (n noun[V]) patch(ctx context.Context, a *api, in *writeIn) (*objectOut[V],
 	if err != nil {
 		return nil, err
 	}
-	if err := newNames(a.Verbs, whoFrom(ctx)).resolve(ctx, in.Project, draft); err != nil {
+	ns := newNames(a.Verbs, whoFrom(ctx))
+	if err := ns.resolve(ctx, in.Project, draft); err != nil {
 		return nil, err
 	}
-	return n.update(ctx, a, in, func(o vnet.Object) error {
+	return n.update(ctx, a, ns, in, func(o vnet.Object) error {
 		old, err := json.Marshal(o)
 		if err != nil {
 			return err
@@ -362,8 +365,7 @@ func (n noun[V]) answer(ctx context.Context, ns *names, o vnet.Object, status in
 }
 
 // settled is answer after a wait, which may have brought a status.
-func (n noun[V]) settled(ctx context.Context, a *api, o vnet.Object, st *vnet.Status, status int) *objectOut[V] {
-	ns := newNames(a.Verbs, whoFrom(ctx))
+func (n noun[V]) settled(ctx context.Context, ns *names, o vnet.Object, st *vnet.Status, status int) *objectOut[V] {
 	if st != nil {
 		ns.statuses[st.Target.ID] = st
 	}

@@ -53,7 +53,7 @@ func (a *api) registerSwitches(n noun[Network]) {
 			if err != nil {
 				return nil, err
 			}
-			return n.settled(ctx, a, o, st, http.StatusOK), nil
+			return n.settled(ctx, newNames(a.Verbs, whoFrom(ctx)), o, st, http.StatusOK), nil
 		})
 	}
 }

@@ -42,7 +42,7 @@ func (a *api) registerPorts() {
 				}
 			}
 		}
-		return n.settled(ctx, a, p, nil, http.StatusOK), nil
+		return n.settled(ctx, newNames(a.Verbs, who), p, nil, http.StatusOK), nil
 	})
 
 	type released struct{}
@@ -73,7 +73,8 @@ func (a *api) plug(ctx context.Context, n noun[vnet.Port], in *switchIn) (*objec
 	}
 	keepReadOnly(port, new(vnet.Port))
 	port.Name, port.Binding = in.Name, nil
-	if err := newNames(a.Verbs, who).resolve(ctx, in.Project, port); err != nil {
+	ns := newNames(a.Verbs, who)
+	if err := ns.resolve(ctx, in.Project, port); err != nil {
 		return nil, err
 	}
 	sel := n.selector(&in.Named)
@@ -93,7 +94,7 @@ func (a *api) plug(ctx context.Context, n noun[vnet.Port], in *switchIn) (*objec
 		}
 		return nil, err
 	}
-	return n.settled(ctx, a, made, nil, http.StatusOK), nil
+	return n.settled(ctx, ns, made, nil, http.StatusOK), nil
 }
 
 // undoPlug unplugs a port that its host could not plug.

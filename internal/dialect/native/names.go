@@ -138,6 +138,7 @@ func (n *names) resolve(ctx context.Context, project string, o vnet.Object) erro
 			return inField(err, r.field)
 		}
 		*r.id = got.GetMeta().ID
+		n.seen[vnet.RefOf(got)] = got.GetMeta().Name
 	}
 	return nil
 }
