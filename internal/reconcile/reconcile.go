@@ -1,0 +1,229 @@
+// Package reconcile brings what is there to what is wanted, whatever the
+// things are: it knows keys, values that can be compared, and targets that
+// make, remove and report them.
+//
+// There are two ways. Reconcile takes a change of what is wanted and applies
+// its difference to what was applied last, asking nobody what is there. Resync
+// asks the targets, and applies the difference to that: at the start, after
+// drift, and now and then.
+//
+// Things are made in ascending stages and removed in descending ones. What
+// fails is tried again with growing pauses, stops nothing else, and is
+// reported by key.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Target makes and removes things of some stages.
+type Target[K comparable, V comparable] interface {
+	// Apply removes del (as they were applied last), in that order, and makes
+	// put, in that order; a changed value is in put only. It returns the
+	// errors by key, nil or empty for none. It must be idempotent: what holds
+	// already is not an error and changes nothing.
+	Apply(ctx context.Context, put, del []V) map[K]error
+	// Actual reports what is there and ours, and what of want holds: of want,
+	// the value itself where nothing differs. It must not report what belongs
+	// to others and is not in want. The error says that nothing is known.
+	Actual(ctx context.Context, want map[K]V) (map[K]V, error)
+}
+
+// Layer is the target of one stage.
+type Layer[K comparable, V comparable] struct {
+	Stage  int
+	Target Target[K, V]
+	// Together: removals and additions go to the target in one call, when it
+	// is the stage's turn to add, so that it can do both in one transaction.
+	Together bool
+}
+
+// Result is what one run did.
+type Result[K comparable] struct {
+	Put, Deleted []K         // made or changed; removed
+	Failed       map[K]error // what failed in this run
+}
+
+// Changed reports whether the run changed anything.
+func (r Result[K]) Changed() bool { return len(r.Put)+len(r.Deleted) > 0 }
+
+// The pauses between attempts: they double from the first to the last.
+const (
+	firstPause = 500 * time.Millisecond
+	lastPause  = 30 * time.Second
+)
+
+// failure is a key that could not be brought to what is wanted.
+type failure struct {
+	err   error
+	pause time.Duration
+	due   time.Time
+}
+
+// Reconciler holds what is wanted and what was applied last. It is safe for
+// concurrent use; runs wait for each other.
+type Reconciler[K comparable, V comparable] struct {
+	key    func(V) K
+	stage  func(V) int
+	layers []Layer[K, V] // ascending
+
+	mu      sync.Mutex
+	want    map[K]V
+	applied map[K]V
+	unsure  map[K]bool // applied says what was tried, or was there before
+	failed  map[K]failure
+}
+
+// New returns a reconciler that wants and has nothing. Every stage that a
+// value names must have a layer.
+func New[K comparable, V comparable](key func(V) K, stage func(V) int, layers ...Layer[K, V]) *Reconciler[K, V] {
+	layers = slices.Clone(layers)
+	slices.SortStableFunc(layers, func(a, b Layer[K, V]) int { return a.Stage - b.Stage })
+	return &Reconciler[K, V]{
+		key: key, stage: stage, layers: layers,
+		want: map[K]V{}, applied: map[K]V{}, unsure: map[K]bool{}, failed: map[K]failure{},
+	}
+}
+
+// Reconcile takes in what is newly or differently wanted and what is wanted
+// no more, and applies the difference, together with what failed before and
+// is due again.
+func (r *Reconciler[K, V]) Reconcile(ctx context.Context, put []V, del []K) Result[K] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	touched := map[K]bool{}
+	for _, k := range del {
+		delete(r.want, k)
+		touched[k] = true
+	}
+	for _, v := range put {
+		k := r.key(v)
+		r.want[k] = v
+		touched[k] = true
+	}
+	now := time.Now()
+	for k, f := range r.failed {
+		if !f.due.After(now) {
+			touched[k] = true
+		}
+	}
+	return r.run(ctx, touched)
+}
+
+// Want replaces all that is wanted, without applying anything: Resync does.
+func (r *Reconciler[K, V]) Want(all []V) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.want = make(map[K]V, len(all))
+	for _, v := range all {
+		r.want[r.key(v)] = v
+	}
+}
+
+// Retry tries again what failed and is due.
+func (r *Reconciler[K, V]) Retry(ctx context.Context) Result[K] { return r.Reconcile(ctx, nil, nil) }
+
+// Resync asks every target what is there and applies the difference to what is
+// wanted, removing what is ours and not wanted. A target that cannot say is
+// taken to hold what was applied last; the error names its reason.
+func (r *Reconciler[K, V]) Resync(ctx context.Context) (Result[K], error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	actual, unsure := map[K]V{}, map[K]bool{}
+	var errs []error
+	for _, t := range r.targets() {
+		got, err := t.Actual(ctx, r.wantOf(t))
+		if err != nil {
+			errs = append(errs, err)
+			for k, v := range r.applied {
+				if r.targetOf(v) == t {
+					actual[k] = v
+					if r.unsure[k] {
+						unsure[k] = true
+					}
+				}
+			}
+			continue
+		}
+		maps.Copy(actual, got)
+	}
+	r.applied, r.unsure = actual, unsure
+	touched := map[K]bool{}
+	for k := range r.want {
+		touched[k] = true
+	}
+	for k := range actual {
+		touched[k] = true
+	}
+	return r.run(ctx, touched), errors.Join(errs...)
+}
+
+// Errors returns what is not as wanted, by key.
+func (r *Reconciler[K, V]) Errors() map[K]error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make(map[K]error, len(r.failed))
+	for k, f := range r.failed {
+		out[k] = f.err
+	}
+	return out
+}
+
+// Next returns when Retry has something to do; false if nothing failed.
+func (r *Reconciler[K, V]) Next() (time.Time, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var next time.Time
+	for _, f := range r.failed {
+		if next.IsZero() || f.due.Before(next) {
+			next = f.due
+		}
+	}
+	return next, !next.IsZero()
+}
+
+// Applied returns what was applied last, a copy.
+func (r *Reconciler[K, V]) Applied() map[K]V {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.applied)
+}
+
+// targets lists each target once.
+func (r *Reconciler[K, V]) targets() []Target[K, V] {
+	var out []Target[K, V]
+	for _, l := range r.layers {
+		if !slices.Contains(out, l.Target) {
+			out = append(out, l.Target)
+		}
+	}
+	return out
+}
+
+// layer returns the index of the value's layer, -1 if it has none.
+func (r *Reconciler[K, V]) layer(v V) int {
+	s := r.stage(v)
+	return slices.IndexFunc(r.layers, func(l Layer[K, V]) bool { return l.Stage == s })
+}
+
+func (r *Reconciler[K, V]) targetOf(v V) Target[K, V] {
+	if n := r.layer(v); n >= 0 {
+		return r.layers[n].Target
+	}
+	return nil
+}
+
+func (r *Reconciler[K, V]) wantOf(t Target[K, V]) map[K]V {
+	out := map[K]V{}
+	for k, v := range r.want {
+		if r.targetOf(v) == t {
+			out[k] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,117 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// errNoLayer says that nothing can make a value.
+var errNoLayer = errors.New("no layer for this stage")
+
+// batch is what one layer has to do.
+type batch[V any] struct{ put, del []V }
+
+// run brings the touched keys to what is wanted.
+func (r *Reconciler[K, V]) run(ctx context.Context, touched map[K]bool) Result[K] {
+	res := Result[K]{Failed: map[K]error{}}
+	batches := r.batches(touched, &res)
+	for n := len(r.layers) - 1; n >= 0; n-- {
+		if !r.layers[n].Together {
+			r.apply(ctx, n, batch[V]{del: batches[n].del}, &res)
+		}
+	}
+	for n := range r.layers {
+		b := batch[V]{put: batches[n].put}
+		if r.layers[n].Together {
+			b.del = batches[n].del
+		}
+		r.apply(ctx, n, b, &res)
+	}
+	return res
+}
+
+// batches sorts the touched keys by what has to be done. A key that is as
+// wanted is forgotten as a failure.
+func (r *Reconciler[K, V]) batches(touched map[K]bool, res *Result[K]) []batch[V] {
+	out := make([]batch[V], len(r.layers))
+	for k := range touched {
+		want, wanted := r.want[k]
+		have, there := r.applied[k]
+		switch {
+		case wanted && there && want == have && !r.unsure[k], !wanted && !there:
+			delete(r.failed, k)
+			continue
+		case wanted:
+			n := r.layer(want)
+			if n < 0 {
+				r.note(k, errNoLayer, res)
+				continue
+			}
+			out[n].put = append(out[n].put, want)
+			// A key that moved to another layer is removed from its old one.
+			if old := r.layer(have); there && old >= 0 && r.layers[old].Target != r.layers[n].Target {
+				out[old].del = append(out[old].del, have)
+			}
+		default:
+			if n := r.layer(have); n >= 0 {
+				out[n].del = append(out[n].del, have)
+			} else {
+				r.forget(k)
+			}
+		}
+	}
+	return out
+}
+
+// apply hands one layer its batch and takes the outcome down.
+func (r *Reconciler[K, V]) apply(ctx context.Context, n int, b batch[V], res *Result[K]) {
+	if len(b.put)+len(b.del) == 0 {
+		return
+	}
+	errs := r.layers[n].Target.Apply(ctx, b.put, b.del)
+	for _, v := range b.del {
+		k := r.key(v)
+		if err := errs[k]; err != nil {
+			r.note(k, err, res)
+			continue
+		}
+		r.forget(k)
+		res.Deleted = append(res.Deleted, k)
+		if _, wanted := r.want[k]; !wanted {
+			delete(r.failed, k)
+		}
+	}
+	for _, v := range b.put {
+		k := r.key(v)
+		if err := errs[k]; err != nil {
+			// What is there now is neither surely the old value nor the new:
+			// to be made again, and to be removed if nobody wants it.
+			if _, there := r.applied[k]; !there {
+				r.applied[k] = v
+			}
+			r.unsure[k] = true
+			r.note(k, err, res)
+			continue
+		}
+		r.applied[k] = v
+		delete(r.unsure, k)
+		delete(r.failed, k)
+		res.Put = append(res.Put, k)
+	}
+}
+
+func (r *Reconciler[K, V]) forget(k K) {
+	delete(r.applied, k)
+	delete(r.unsure, k)
+}
+
+// note takes a failure down and sets when to try again.
+func (r *Reconciler[K, V]) note(k K, err error, res *Result[K]) {
+	f := r.failed[k]
+	f.err = err
+	f.pause = min(max(2*f.pause, firstPause), lastPause)
+	f.due = time.Now().Add(f.pause)
+	r.failed[k] = f
+	res.Failed[k] = err
+}
