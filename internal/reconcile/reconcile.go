@@ -160,6 +160,9 @@ func (r *Reconciler[K, V]) Resync(ctx context.Context) (Result[K], error) {
 	for k := range actual {
 		touched[k] = true
 	}
+	for k := range r.failed {
+		touched[k] = true
+	}
 	return r.run(ctx, touched), errors.Join(errs...)
 }
 
