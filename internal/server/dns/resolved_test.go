@@ -32,6 +32,12 @@ func (f *fakeResolved) run(_ context.Context, args ...string) error {
 	return nil
 }
 
+func (f *fakeResolved) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fails = err
+}
+
 func (f *fakeResolved) take() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,10 +85,10 @@ func TestResolved(t *testing.T) {
 		start()
 		time.Sleep(resolvedEvery)
 		expect("it restarts", all...)
-		fake.fails = errors.New("no")
+		fake.fail(errors.New("no"))
 		r.Set("br1", []netip.Addr{netip.MustParseAddr("fd01::1")}, []string{"b.internal"})
 		expect("it refuses")
-		fake.fails = nil
+		fake.fail(nil)
 		time.Sleep(resolvedEvery)
 		synctest.Wait()
 		if got := fake.take(); len(got) == 0 || got[0] != "dns br1 fd01::1" {
