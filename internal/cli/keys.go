@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -127,11 +129,11 @@ func (a assignment) scalar(t reflect.Type, s string) (any, error) {
 	case isText(t), t.Kind() == reflect.String:
 		return s, nil
 	case t == reflect.TypeFor[vnet.Range]():
-		first, last, ok := strings.Cut(s, "-")
-		if !ok {
-			last = first
+		r, err := vnet.ParseRange(s, netip.Prefix{})
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("%s: %w", a.path, err)}
 		}
-		return map[string]any{"first": strings.TrimSpace(first), "last": strings.TrimSpace(last)}, nil
+		return map[string]any{"first": r.First.String(), "last": r.Last.String()}, nil
 	}
 	switch t.Kind() {
 	case reflect.Bool:

@@ -122,10 +122,31 @@ func decodeValue(raw json.RawMessage, v reflect.Value, path string) error {
 		v.Set(s)
 		return nil
 	}
-	if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
+	if err := decodeLeaf(raw, v); err != nil {
 		return badValue(raw, v.Type(), path, err)
 	}
 	return nil
+}
+
+// decodeLeaf reads one value. Addresses are taken in every form that people
+// write, not only in those that netip reads.
+func decodeLeaf(raw json.RawMessage, v reflect.Value) error {
+	var s string
+	switch into := v.Addr().Interface().(type) {
+	case *netip.Addr:
+		if json.Unmarshal(raw, &s) == nil && s != "" {
+			a, err := ParseAddrZone(s)
+			*into = a
+			return err
+		}
+	case *netip.Prefix:
+		if json.Unmarshal(raw, &s) == nil && s != "" {
+			p, err := ParseInterfacePrefix(s)
+			*into = p
+			return err
+		}
+	}
+	return json.Unmarshal(raw, v.Addr().Interface())
 }
 
 func decodeStruct(raw json.RawMessage, v reflect.Value, path string) error {
@@ -170,18 +191,11 @@ func badValue(raw json.RawMessage, t reflect.Type, path string, err error) error
 		e.Field = path
 		return &e
 	}
-	reason := ""
-	if i := strings.LastIndex(err.Error(), ": "); i >= 0 {
-		reason = err.Error()[i+2:]
-	}
 	switch t {
 	case reflect.TypeFor[netip.Addr]():
 		return Invalid(path, "%s is no IP address", clip(raw)).WithHint("write it as 192.0.2.1 or 2001:db8::1")
 	case reflect.TypeFor[netip.Prefix]():
-		if reason != "" {
-			reason = " (" + reason + ")"
-		}
-		return Invalid(path, "%s is no prefix%s", clip(raw), reason).WithHint("write it as 192.0.2.1/24 or 2001:db8::1/64")
+		return Invalid(path, "%s is no prefix", clip(raw)).WithHint("write it as 192.0.2.1/24 or 2001:db8::1/64")
 	}
 	switch t.Kind() {
 	case reflect.Bool:

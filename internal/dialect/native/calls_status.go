@@ -3,7 +3,6 @@ package native
 import (
 	"context"
 	"net/http"
-	"net/netip"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -29,10 +28,9 @@ func (a *api) registerOverview() {
 	}
 	register(a, a.op(http.MethodGet, "/v1/why/{address}", "why", "", "Say why an address is in use, and by whom"),
 		func(ctx context.Context, in *whyIn) (*bodyOut[List[Reason]], error) {
-			addr, err := netip.ParseAddr(in.Address)
+			addr, err := vnet.ParseAddrZone(in.Address)
 			if err != nil {
-				return nil, vnet.Invalid("address", "%q is no IP address", in.Address).
-					WithHint("write it as 192.0.2.1 or 2001:db8::1")
+				return nil, inField(err, "address")
 			}
 			items, err := a.Verbs.Why(ctx, whoFrom(ctx), addr.Unmap().WithZone(""))
 			if items == nil {
