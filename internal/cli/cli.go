@@ -79,18 +79,18 @@ func Command(c Config) *cobra.Command {
 	root.SetVersionTemplate("sextant {{.Version}}\n")
 	flags := root.PersistentFlags()
 	server := os.Getenv("SEXTANT_SERVER")
-	flags.StringVar(&a.server, "server", server, "where the daemon is; default $SEXTANT_SERVER, else "+client.DefaultServer)
+	flags.StringVar(&a.server, "server", server, "`URL` of the daemon; default $SEXTANT_SERVER, else "+client.DefaultServer)
 	if server != "" {
 		// A value from the environment must not end up in the manual.
 		flags.Lookup("server").DefValue = ""
 	}
-	flags.StringVar(&a.project, "project", "", "project, by name or ID (default \""+vnet.DefaultProject+"\")")
-	flags.StringVarP(&a.output, "output", "o", "", "table, wide, json, yaml or csv")
+	flags.StringVar(&a.project, "project", "", "`NAME` or ID of the project (default \""+vnet.DefaultProject+"\")")
+	flags.StringVarP(&a.output, "output", "o", "", "`FORMAT` of what is shown: table, wide, json, yaml or csv")
 	for i := range nouns {
 		root.AddCommand(a.nounCommand(&nouns[i]))
 	}
 	root.AddCommand(a.statusCommand(), a.whyCommand(), a.prefixCommand(), a.eventsCommand(),
-		a.backupCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand())
+		a.backupCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.manCommand())
 	for _, l := range later {
 		root.AddCommand(l.command())
 	}
