@@ -76,15 +76,21 @@ func (d *decider) scope(s vnet.Scope) *scope {
 // in the way of something are kept: the host may carry a full routing table.
 func (d *decider) occupy() {
 	interest := d.interest()
+	var near []Used
 	for _, list := range [][]Used{d.in.Used, d.in.Taken} {
 		for _, u := range list {
 			if !u.Prefix.IsValid() || standsForDefault(u.Prefix) {
 				continue
 			}
 			if _, ok := interest.Overlap(u.Prefix); ok {
-				d.scope(u.Scope).firm.Add(u.Prefix, holder{label: u.Label})
+				near = append(near, u)
 			}
 		}
+	}
+	// The order of the input must not show in what we say is in the way.
+	slices.SortFunc(near, func(a, b Used) int { return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Label, b.Label)) })
+	for _, u := range near {
+		d.scope(u.Scope).firm.Add(u.Prefix, holder{label: u.Label})
 	}
 	for i := range d.wishes {
 		w := &d.wishes[i]

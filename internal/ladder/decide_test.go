@@ -3,6 +3,7 @@ package ladder
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -276,5 +277,21 @@ func TestULAWarns(t *testing.T) {
 	in := Input{Wishes: []Wish{w}, ULA: pfx("fd00:1:2::/48"), Used: used("fd00:1:2:3::7/128")}
 	if ps := Decide(in).Networks["a"].Problems; len(ps) != 1 || !strings.Contains(ps[0].Msg, "fd00:1:2:3::/64 overlaps") {
 		t.Errorf("%v", ps)
+	}
+}
+
+func TestOrderOfInputDoesNotMatter(t *testing.T) {
+	in := Input{Now: start, Host: "h", Wishes: []Wish{fixedNet("b", "192.168.7.0/24"), autoNet("a"), autoNet("c")},
+		Used: []Used{{pfx("192.168.7.0/24"), "", "y"}, {pfx("192.168.7.0/24"), "", "x"}, {pfx("192.168.230.0/24"), "", "z"}},
+		Held: []vnet.PrefixAssignment{holding("a", "192.168.230.0/24"), holding("c", "192.168.231.0/24")}}
+	one := Decide(in)
+	slices.Reverse(in.Wishes)
+	slices.Reverse(in.Used)
+	slices.Reverse(in.Held)
+	if d := cmp.Diff(one, Decide(in), cmpPrefix); d != "" {
+		t.Error(d)
+	}
+	if ps := one.Networks["b"].Problems; len(ps) != 1 || !strings.HasSuffix(ps[0].Msg, ", x") {
+		t.Errorf("%+v", ps)
 	}
 }

@@ -150,3 +150,15 @@ func BenchmarkFullTable(b *testing.B) {
 		Decide(in)
 	}
 }
+
+// BenchmarkThousandNetworks decides again when nothing has changed.
+func BenchmarkThousandNetworks(b *testing.B) {
+	in := Input{Now: start, Host: "h", Used: used("192.168.1.0/24", "2001:db8::/32")}
+	for i := range 1000 {
+		in.Wishes = append(in.Wishes, autoNet(fmt.Sprintf("network-%d", i)))
+	}
+	in.Held = Decide(in).Held
+	for b.Loop() {
+		Decide(in)
+	}
+}
