@@ -1,7 +1,7 @@
 package ipam
 
 import (
-	"crypto/sha1" //nolint:gosec // RFC 4193 section 3.2.2 names SHA-1; nothing is protected by it
+	"crypto/sha1" // RFC 4193 section 3.2.2 names it; nothing is protected by it
 	"encoding/binary"
 	"net/netip"
 	"time"
