@@ -75,9 +75,6 @@ func familyOf(a netip.Addr) vnet.Family {
 	return vnet.IPv6
 }
 
-// movingBits4 is the prefix length of IPv4 prefixes that are chosen on hosts.
-const movingBits4 = 24
-
 // fillHostPart completes an IPv4 lease whose claimer did not say which host
 // number of its subnet the address is.
 func (s *Store) fillHostPart(ctx context.Context, l *vnet.Lease) error {
@@ -88,7 +85,7 @@ func (s *Store) fillHostPart(ctx context.Context, l *vnet.Lease) error {
 	if err != nil {
 		return err
 	}
-	bits := movingBits4
+	bits := vnet.AutoPrefixLen4
 	if p := o.(*vnet.Subnet).Prefix; p.IsValid() {
 		bits = p.Bits()
 	}
@@ -184,7 +181,7 @@ const eventsKept = 2000
 
 // Observe writes what a host's agent observes: Host, Status and Event objects,
 // over whatever is there. The caller chooses IDs: the host's name, StatusID,
-// and for events ones that sort by time (EventID makes them when empty).
+// and for events ones that sort by time (vnet.EventID; made here when empty).
 func (s *Store) Observe(ctx context.Context, objects []vnet.Object) error {
 	if err := s.writable(); err != nil {
 		return err
@@ -195,7 +192,7 @@ func (s *Store) Observe(ctx context.Context, objects []vnet.Object) error {
 		case *vnet.Host, *vnet.Status:
 		case *vnet.Event:
 			if o.ID == "" {
-				o.ID = EventID(o.Time)
+				o.ID = eventID(o.Time)
 			}
 		default:
 			return vnet.Invalid("kind", "a %s is not observed", o.Kind())

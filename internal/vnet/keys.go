@@ -2,9 +2,11 @@ package vnet
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // StatusID is the ID of the one status that a host keeps of an object:
@@ -304,3 +306,13 @@ func DescribeUnique(u string) (field, value string) {
 	}
 	return "", u
 }
+
+// EventID is an ID for an event at t that sorts by time. The tail tells apart
+// events of the same nanosecond.
+func EventID(t time.Time, tail uint64) ID {
+	return ID(fmt.Sprintf("%016x-%016x", uint64(t.UnixNano()), tail))
+}
+
+// AutoPrefixLen4 is the length of IPv4 prefixes that are chosen on hosts
+// (SourceAuto): ports own host parts below it before the prefix is known.
+const AutoPrefixLen4 = 24

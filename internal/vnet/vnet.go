@@ -111,12 +111,20 @@ func (f Family) String() string {
 	return "family-unknown"
 }
 
-// MarshalText returns String's form.
-func (f Family) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+// MarshalText returns String's form, empty for a family that is not said.
+func (f Family) MarshalText() ([]byte, error) {
+	if f == 0 {
+		return nil, nil
+	}
+	return []byte(f.String()), nil
+}
 
-// UnmarshalText takes "ipv4", "ipv6", "4", "6", "inet" and "inet6".
+// UnmarshalText takes "ipv4", "ipv6", "4", "6", "inet", "inet6", and nothing
+// for a family that is not said.
 func (f *Family) UnmarshalText(b []byte) error {
 	switch string(b) {
+	case "":
+		*f = 0
 	case "ipv4", "4", "inet":
 		*f = IPv4
 	case "ipv6", "6", "inet6":

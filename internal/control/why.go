@@ -1,0 +1,198 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Reason is one thing that an address has to do with.
+type Reason struct {
+	Ref     vnet.Ref     `json:"ref"`
+	Name    string       `json:"name,omitempty"`
+	Network string       `json:"network,omitempty"`
+	Text    string       `json:"text" doc:"one sentence"`
+	Address netip.Addr   `json:"address,omitzero"`
+	Prefix  netip.Prefix `json:"prefix,omitzero"`
+	MAC     vnet.MAC     `json:"mac,omitzero"`
+	Expires time.Time    `json:"expires,omitzero"`
+}
+
+// Why says who has an address and why, the most particular reason first: the
+// port or reservation that owns it, the lease that was given or seen, the
+// gateway it is, the subnet it lies in, the host that uses it.
+func (c *Control) Why(ctx context.Context, who Identity, a netip.Addr) ([]Reason, error) {
+	if !a.IsValid() {
+		return nil, vnet.Invalid("address", "the address is missing")
+	}
+	a = a.WithZone("").Unmap()
+	w := &whyer{c: c, who: who, a: a, f: newFiller(c, true)}
+	if err := w.networks(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.uplinks(ctx); err != nil {
+		return nil, err
+	}
+	return append(append(w.owners, w.leases...), w.rest...), nil
+}
+
+// whyer collects reasons.
+type whyer struct {
+	c                    *Control
+	who                  Identity
+	a                    netip.Addr
+	f                    *filler
+	owners, leases, rest []Reason
+}
+
+func (w *whyer) networks(ctx context.Context) error {
+	l, err := w.c.store.List(ctx, vnet.Query{Kind: vnet.KindNetwork})
+	if err != nil {
+		return err
+	}
+	for _, o := range l.Items {
+		n := o.(*vnet.Network)
+		if !w.who.may(n.Project) {
+			continue
+		}
+		if err := w.f.load(ctx, n.ID); err != nil {
+			return err
+		}
+		inside, err := w.subnets(ctx, n)
+		if err != nil {
+			return err
+		}
+		// A link-local address may be anywhere; others lie in a subnet, or
+		// were seen outside of all.
+		if inside || w.a.IsLinkLocalUnicast() {
+			if err := w.fixed(ctx, n); err != nil {
+				return err
+			}
+		}
+		if err := w.seen(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *whyer) subnets(ctx context.Context, n *vnet.Network) (inside bool, err error) {
+	for _, s := range w.f.subs[n.ID] {
+		p, err := w.f.prefix(ctx, s)
+		if err != nil {
+			return false, err
+		}
+		if !p.IsValid() || !p.Contains(w.a) {
+			continue
+		}
+		inside = true
+		r := Reason{Ref: vnet.RefOf(s), Name: s.Name, Network: n.Name, Prefix: p}
+		if w.a == s.GatewayAddr(p) {
+			g := r
+			g.Ref, g.Name, g.Address, g.MAC = vnet.RefOf(n), n.Name, w.a, n.MAC
+			g.Text = fmt.Sprintf("it is the gateway of network %s", n.Name)
+			w.owners = append(w.owners, g)
+		}
+		r.Text = fmt.Sprintf("it lies in %s of network %s (source %s)", p, n.Name, s.Source)
+		w.rest = append(w.rest, r)
+	}
+	return inside, nil
+}
+
+func (w *whyer) fixed(ctx context.Context, n *vnet.Network) error {
+	for _, k := range []vnet.Kind{vnet.KindPort, vnet.KindReservation} {
+		l, err := w.c.store.List(ctx, vnet.Query{Kind: k, Network: n.ID})
+		if err != nil {
+			return err
+		}
+		for _, o := range l.Items {
+			r := Reason{Ref: vnet.RefOf(o), Name: o.GetMeta().Name, Network: n.Name, Address: w.a}
+			for _, f := range fixedOf(o) {
+				if err := w.f.address(ctx, n.ID, &f); err != nil {
+					return err
+				}
+				if f.Address != w.a {
+					continue
+				}
+				switch o := o.(type) {
+				case *vnet.Port:
+					r.MAC, r.Text = o.MAC, fmt.Sprintf("port %s (%s) owns it", o.Name, o.MAC)
+				case *vnet.Reservation:
+					r.MAC, r.Text = o.MAC, fmt.Sprintf("it is reserved for %s", reservedFor(o))
+				}
+				w.owners = append(w.owners, r)
+			}
+			if p, ok := o.(*vnet.Port); ok {
+				for _, allowed := range p.Allowed {
+					if allowed.Contains(w.a) {
+						r.MAC, r.Prefix, r.Text = p.MAC, allowed, fmt.Sprintf("port %s may use it (allowed %s)", p.Name, allowed)
+						w.owners = append(w.owners, r)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func reservedFor(r *vnet.Reservation) string {
+	switch {
+	case !r.MAC.IsZero():
+		return r.MAC.String()
+	case r.DUID != "":
+		return "DUID " + r.DUID
+	}
+	return "the client " + r.Client
+}
+
+func (w *whyer) seen(ctx context.Context, n *vnet.Network) error {
+	l, err := w.c.store.List(ctx, vnet.Query{Kind: vnet.KindLease, Network: n.ID})
+	if err != nil {
+		return err
+	}
+	for _, o := range l.Items {
+		lease := o.(*vnet.Lease)
+		if lease.Address != w.a {
+			continue
+		}
+		r := Reason{Ref: vnet.RefOf(lease), Name: lease.Hostname, Network: n.Name, Address: w.a, MAC: lease.MAC, Expires: lease.Expires}
+		switch {
+		case lease.Declined:
+			r.Text = fmt.Sprintf("a guest found it in use by somebody else; it is not given until %s", lease.Expires.Format(time.RFC3339))
+		case lease.How == vnet.HowDHCPv4, lease.How == vnet.HowDHCPv6:
+			r.Text = fmt.Sprintf("%s has it by %s on network %s", lease.MAC, lease.How, n.Name)
+		default:
+			r.Text = fmt.Sprintf("%s was seen to use it (%s) on network %s", lease.MAC, lease.How, n.Name)
+		}
+		w.leases = append(w.leases, r)
+	}
+	return nil
+}
+
+func (w *whyer) uplinks(ctx context.Context) error {
+	l, err := w.c.store.List(ctx, vnet.Query{Kind: vnet.KindHost})
+	if err != nil {
+		return err
+	}
+	for _, o := range l.Items {
+		h := o.(*vnet.Host)
+		for _, u := range h.Facts.Uplinks {
+			for _, p := range u.Addresses {
+				if p.Addr() == w.a {
+					w.owners = append(w.owners, Reason{Ref: vnet.RefOf(h), Name: string(h.ID), Address: w.a, Prefix: p.Masked(),
+						Text: fmt.Sprintf("host %s has it on its uplink %s", h.ID, u.Name)})
+				}
+			}
+		}
+		for _, p := range h.Facts.Prefixes {
+			if p.Contains(w.a) {
+				w.rest = append(w.rest, Reason{Ref: vnet.RefOf(h), Name: string(h.ID), Prefix: p,
+					Text: fmt.Sprintf("it lies in %s, which host %s uses itself", p, h.ID)})
+			}
+		}
+	}
+	return nil
+}
