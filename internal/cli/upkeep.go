@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -36,12 +35,11 @@ func (a *app) eventsCommand() *cobra.Command {
 		Use: "events", Short: "List what happened, or follow what happens", Args: exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := background(cmd)
-			if !follow {
-				q := url.Values{}
-				if after > 0 {
-					q.Set("after", fmt.Sprint(after))
-				}
-				return a.fetch(ctx, "events", q, eventColumns)
+			switch {
+			case !follow && cmd.Flags().Changed("after"):
+				return usagef("events: --after is for --follow")
+			case !follow:
+				return a.fetch(ctx, "events", nil, eventColumns)
 			}
 			cl, err := a.client()
 			if err != nil {
@@ -50,8 +48,8 @@ func (a *app) eventsCommand() *cobra.Command {
 			return cl.Events(ctx, after, a.sayEvent)
 		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now on")
-	cmd.Flags().Int64Var(&after, "after", 0, "begin after the event of this revision")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow what happens from now on")
+	cmd.Flags().Int64Var(&after, "after", -1, "follow from after the event of this `REVISION`; 0 is from the first that is kept (default: from now)")
 	return cmd
 }
 

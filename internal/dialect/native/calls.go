@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -219,7 +220,7 @@ func registerWrites[V any](a *api, n noun[V]) {
 			return nil, err
 		}
 		return n.update(ctx, a, ns, in, func(o vnet.Object) error {
-			keepReadOnly(next, o)
+			stay(next, o)
 			assign(o, next)
 			return nil
 		})
@@ -244,20 +245,20 @@ func (n noun[V]) create(ctx context.Context, a *api, in *createIn) (*objectOut[V
 		return nil, err
 	}
 	keepReadOnly(o, vnet.NewObject(n.kind))
-	for _, r := range references(o) {
+	said := references(o)
+	for _, r := range said {
 		if r.kind == vnet.KindNetwork && *r.id == "" {
 			*r.id = vnet.ID(in.Network)
 		}
 	}
 	who := whoFrom(ctx)
 	ns := newNames(a.Verbs, who)
-	if err := ns.resolve(ctx, in.Project, o); err != nil {
-		return nil, err
-	}
-	o, err = a.Verbs.Create(ctx, who, in.Project, o)
+	made, err := a.Verbs.Create(ctx, who, in.Project, o)
 	if err != nil {
 		return nil, err
 	}
+	ns.remember(said, made)
+	o = made
 	st, err := a.settle(ctx, o, aim(o), wait, true)
 	if err != nil {
 		return nil, err
@@ -317,7 +318,7 @@ func (n noun[V]) patch(ctx context.Context, a *api, in *writeIn) (*objectOut[V],
 				*found[i].id = *r.id
 			}
 		}
-		keepReadOnly(next, o)
+		stay(next, o)
 		assign(o, next)
 		return nil
 	})
@@ -348,7 +349,7 @@ func (n noun[V]) remove(ctx context.Context, a *api, in *writeIn) (*bodyOut[Dele
 		return nil, err
 	}
 	if waits {
-		if _, err := a.await(ctx, ref, gone, host, Gone, wait, false); err != nil {
+		if _, err := a.await(ctx, ref, gone, host, control.Gone, wait, false); err != nil {
 			return nil, err
 		}
 	}
@@ -385,6 +386,18 @@ func parseIfMatch(s string) (int64, error) {
 		return 0, vnet.Invalid("If-Match", "%q is no ETag of ours", s).WithHint("send the ETag of a GET")
 	}
 	return rev, nil
+}
+
+// stay gives next what a change of old cannot mean: its read-only fields, and
+// the network that it is on, where none is said.
+func stay(next, old vnet.Object) {
+	keepReadOnly(next, old)
+	was := references(old)
+	for i, r := range references(next) {
+		if r.kind == vnet.KindNetwork && *r.id == "" {
+			*r.id = *was[i].id
+		}
+	}
 }
 
 // keepReadOnly gives next the read-only fields of old, whatever was sent.

@@ -28,7 +28,7 @@ const (
 type eventsIn struct {
 	Accept      string `header:"Accept" doc:"text/event-stream follows; application/json gives what there is"`
 	LastEventID string `header:"Last-Event-ID" doc:"go on after this event (server-sent events do so by themselves)"`
-	After       string `query:"after" doc:"the same, as a parameter"`
+	After       string `query:"after" doc:"the same, as a parameter; -1 is from now on"`
 	Limit       int    `query:"limit" minimum:"1" maximum:"5000" doc:"application/json: how many at most; default 500"`
 }
 
@@ -71,7 +71,8 @@ func (a *api) registerEvents() {
 	})
 }
 
-// eventID is where to go on: 0 is from now... the first event that is kept.
+// eventID is after which event to go on: 0 is before all that are kept, -1
+// after all that were.
 func eventID(in *eventsIn) (int64, error) {
 	s, field := in.LastEventID, "Last-Event-ID"
 	if s == "" {
@@ -81,8 +82,8 @@ func eventID(in *eventsIn) (int64, error) {
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 {
-		return 0, vnet.Invalid(field, "%q is no event's ID", s).WithHint("leave it out to begin at the beginning")
+	if err != nil || n < -1 {
+		return 0, vnet.Invalid(field, "%q is no event's ID", s).WithHint("leave it out to begin at the beginning, or say -1 to begin now")
 	}
 	return n, nil
 }

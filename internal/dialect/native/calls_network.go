@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -36,8 +37,8 @@ func (a *api) registerSwitches(n noun[Network]) {
 		call          func(context.Context, Identity, Selector) (vnet.Object, error)
 		aim           Condition
 	}{
-		{"start", "Start a network", a.Verbs.Start, Running},
-		{"stop", "Stop a network", a.Verbs.Stop, Applied},
+		{"start", "Start a network", a.Verbs.Start, control.Running},
+		{"stop", "Stop a network", a.Verbs.Stop, control.Applied},
 	} {
 		op := a.op(http.MethodPost, "/v1/networks/{name}/"+s.verb, s.verb, "network", s.summary)
 		register(a, op, func(ctx context.Context, in *switchIn) (*objectOut[Network], error) {

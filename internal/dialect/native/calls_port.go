@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -37,7 +38,7 @@ func (a *api) registerPorts() {
 		}
 		if before != nil {
 			if ref, host, ok := concern(before); ok {
-				if _, err := a.await(ctx, ref, p.Revision, host, Gone, wait, false); err != nil {
+				if _, err := a.await(ctx, ref, p.Revision, host, control.Gone, wait, false); err != nil {
 					return nil, err
 				}
 			}
@@ -69,14 +70,15 @@ func (a *api) plug(ctx context.Context, n noun[vnet.Port], in *switchIn) (*objec
 	who := whoFrom(ctx)
 	port := req.Port
 	if port == nil {
-		port = &vnet.Port{Network: vnet.ID(in.Network)}
+		port = new(vnet.Port)
 	}
 	keepReadOnly(port, new(vnet.Port))
 	port.Name, port.Binding = in.Name, nil
-	ns := newNames(a.Verbs, who)
-	if err := ns.resolve(ctx, in.Project, port); err != nil {
-		return nil, err
+	if port.Network == "" {
+		port.Network = vnet.ID(in.Network)
 	}
+	ns := newNames(a.Verbs, who)
+	said := references(port)
 	sel := n.selector(&in.Named)
 	if sel.Network == "" {
 		sel.Network = string(port.Network)
@@ -85,10 +87,11 @@ func (a *api) plug(ctx context.Context, n noun[vnet.Port], in *switchIn) (*objec
 	if err != nil {
 		return nil, err
 	}
+	ns.remember(said, made)
 	// A port that this call made has one generation; only such a one is
 	// withdrawn when its host cannot plug it.
 	created := made.Generation <= 1
-	if _, err := a.settle(ctx, made, Running, wait, created); err != nil {
+	if _, err := a.settle(ctx, made, control.Running, wait, created); err != nil {
 		if !created {
 			a.undoPlug(ctx, sel)
 		}

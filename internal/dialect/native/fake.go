@@ -182,6 +182,16 @@ func (f *Fake) Create(_ context.Context, _ Identity, project string, o vnet.Obje
 		}
 		m.Project = p.GetMeta().ID
 	}
+	for _, r := range references(o) {
+		if *r.id == "" {
+			continue
+		}
+		to, err := f.find(Selector{Kind: r.kind, Project: project, Name: string(*r.id)})
+		if err != nil {
+			return nil, inField(err, r.field)
+		}
+		*r.id = to.GetMeta().ID
+	}
 	if old, err := f.find(Selector{Kind: o.Kind(), Project: string(m.Project), Network: string(networkOf(o)), Name: m.Name}); err == nil {
 		ref := vnet.RefOf(old)
 		e := vnet.Errorf(vnet.ErrExists, "%s %q is there already", o.Kind(), m.Name).WithHint("choose another name")

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -21,7 +22,7 @@ func (f *Fake) Status(ctx context.Context, who Identity) (*Overview, error) {
 		return nil, err
 	}
 	for _, o := range nets.Items {
-		st, err := f.Wait(ctx, vnet.RefOf(o), o.GetMeta().Revision, "", Applied)
+		st, err := f.Wait(ctx, vnet.RefOf(o), o.GetMeta().Revision, "", control.Applied)
 		if err != nil {
 			st = &vnet.Status{Target: vnet.RefOf(o), Host: "host1", State: vnet.StateFailed}
 		}

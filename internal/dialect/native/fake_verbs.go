@@ -103,7 +103,7 @@ func (f *Fake) Events(ctx context.Context, _ Identity, after int64) (<-chan vnet
 	go func() {
 		defer close(c)
 		for _, e := range past {
-			if e.Revision <= after {
+			if e.Revision <= after || after < 0 {
 				continue
 			}
 			select {

@@ -127,7 +127,18 @@ func (n *names) show(ctx context.Context, o vnet.Object) {
 	m.Project = vnet.ID(n.name(ctx, vnet.KindProject, "", m.Project))
 }
 
-// resolve replaces the names in o by IDs.
+// remember takes down by what names the caller called the objects that made
+// refers to, so that they need not be looked up.
+func (n *names) remember(said []reference, made vnet.Object) {
+	for i, r := range references(made) {
+		if name := *said[i].id; name != "" && !isID(string(name)) {
+			n.seen[vnet.Ref{Kind: r.kind, ID: *r.id}] = string(name)
+		}
+	}
+}
+
+// resolve replaces the names in o by IDs. New objects do without: control
+// takes names in them.
 func (n *names) resolve(ctx context.Context, project string, o vnet.Object) error {
 	for _, r := range references(o) {
 		if *r.id == "" || isID(string(*r.id)) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -44,43 +45,20 @@ type Verbs interface {
 	Ask(ctx context.Context, who Identity, q Question) (json.RawMessage, error)
 }
 
-// Identity is who asks.
-type Identity struct {
-	User     string
-	Admin    bool
-	Projects []vnet.ID
-}
-
-// Selector names one object; Name is a name or an ID.
-type Selector struct {
-	Kind                   vnet.Kind
-	Project, Network, Name string
-}
-
-// Query selects a page of a list.
-type Query struct {
-	Kind             vnet.Kind
-	Project, Network string
-	Limit            int
-	After            string
-	AllProjects      bool
-}
-
-// Page is a part of a list; Next is the After of the next part, "" at the end.
-type Page struct {
-	Items    []vnet.Object
-	Next     string
-	Revision int64
-}
-
-// Condition is what Wait waits for.
-type Condition string
-
-// The conditions.
-const (
-	Applied Condition = "applied"
-	Running Condition = "running"
-	Gone    Condition = "gone"
+// The words of the verbs are control's.
+type (
+	// Identity is who asks.
+	Identity = control.Identity
+	// Selector names one object.
+	Selector = control.Selector
+	// Query selects a page of a list.
+	Query = control.Query
+	// Page is a part of a list.
+	Page = control.Page
+	// Condition is what Wait waits for.
+	Condition = control.Condition
+	// Question is a question for a host's agent.
+	Question = control.Question
 )
 
 // Reason says what one object has to do with an address.
@@ -105,10 +83,4 @@ type Overview struct {
 type PrefixUse struct {
 	Prefix  netip.Prefix `json:"prefix"`
 	Network string       `json:"network,omitempty"`
-}
-
-// Question is a question for a host's agent.
-type Question struct {
-	Host, Verb string
-	Args       json.RawMessage
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -47,9 +48,9 @@ func concern(o vnet.Object) (ref vnet.Ref, host string, ok bool) {
 // aim is the condition that a write to o has to reach.
 func aim(o vnet.Object) Condition {
 	if n, ok := o.(*vnet.Network); ok && (n.Started == nil || *n.Started) {
-		return Running
+		return control.Running
 	}
-	return Applied
+	return control.Applied
 }
 
 // settle waits until the host has done what was wished of o. If that fails and
@@ -96,7 +97,7 @@ func (a *api) await(ctx context.Context, ref vnet.Ref, rev int64, host string, c
 
 // failure turns a report of failure into an error.
 func failure(st *vnet.Status, cond Condition) error {
-	if st == nil || st.State != vnet.StateFailed || cond == Gone {
+	if st == nil || st.State != vnet.StateFailed || cond == control.Gone {
 		return nil
 	}
 	if len(st.Problems) == 0 {

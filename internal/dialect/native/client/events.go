@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -16,13 +17,16 @@ import (
 // maxEvent is how long one line of a stream of events may be, in bytes.
 const maxEvent = 1 << 20
 
-// Events calls f for every event after the revision (0: all that are kept) and
+// Events calls f for every event after the revision (0: all that are kept, -1:
+// none of those that were) and
 // for every one that follows, until ctx ends, f returns an error or the stream
 // breaks. It returns that error; events carry the revision to go on after.
 func (c *Client) Events(ctx context.Context, after int64, f func(vnet.Event) error) error {
-	resp, err := c.open(ctx, Request{
-		Method: http.MethodGet, Path: "/v1/events", Accept: "text/event-stream", LastEventID: after,
-	})
+	r := Request{Method: http.MethodGet, Path: "/v1/events", Accept: "text/event-stream", LastEventID: after}
+	if after < 0 {
+		r.Query = url.Values{"after": {"-1"}}
+	}
+	resp, err := c.open(ctx, r)
 	if err != nil {
 		return err
 	}
