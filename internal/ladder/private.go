@@ -8,9 +8,6 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// autoLength is the prefix length of an IPv4 prefix of ours.
-const autoLength = 24
-
 // tiers are where IPv4 prefixes for `auto` are looked for, the best first.
 // DESIGN.md has the reasons.
 var tiers = [][]netip.Prefix{
@@ -65,11 +62,11 @@ func free(host string, w *Wish, s *vnet.Subnet, sets ...*occupied) (netip.Prefix
 // freeIn looks through one block from a place that the seed says on, once
 // around, stepping over what is in the way as a whole.
 func freeIn(block netip.Prefix, seed uint64, sets []*occupied) (netip.Prefix, bool) {
-	count, _ := ipam.SubnetCount(block, autoLength)
+	count, _ := ipam.SubnetCount(block, vnet.AutoPrefixLen4)
 	start := seed % count
 	for _, part := range [][2]uint64{{start, count}, {0, start}} {
 		for i := part[0]; i < part[1]; {
-			p, err := ipam.NthSubnet(block, autoLength, i)
+			p, err := ipam.NthSubnet(block, vnet.AutoPrefixLen4, i)
 			if err != nil {
 				return netip.Prefix{}, false // cannot be: i is below count
 			}
@@ -86,14 +83,14 @@ func freeIn(block netip.Prefix, seed uint64, sets []*occupied) (netip.Prefix, bo
 // after is the number of the first prefix of the block behind number i and what
 // is in its way.
 func after(block, in netip.Prefix, i uint64) uint64 {
-	if in.Bits() >= autoLength {
+	if in.Bits() >= vnet.AutoPrefixLen4 {
 		return i + 1
 	}
 	last := ipam.Last(in)
 	if !block.Contains(last) {
 		last = ipam.Last(block)
 	}
-	if n, ok := ipam.SubnetIndex(block, netip.PrefixFrom(last, autoLength)); ok && n >= i {
+	if n, ok := ipam.SubnetIndex(block, netip.PrefixFrom(last, vnet.AutoPrefixLen4)); ok && n >= i {
 		return n + 1
 	}
 	return i + 1
