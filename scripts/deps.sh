@@ -53,7 +53,7 @@ need nftables nft
 need procps ps sysctl
 need psmisc fuser
 need kmod modprobe
-need cpio cpio
+need hostname hostname
 need util-linux unshare nsenter
 need isc-dhcp-client dhclient
 need dhcpcd-base dhcpcd

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Node is one machine of the lab: a network namespace and a mount namespace.
+// Node is one machine of the lab: a network namespace, a mount namespace and a
+// host name.
 type Node struct {
 	Name  string
 	Netns string   // the namespace's name on the machine
@@ -38,6 +39,7 @@ fi
 rm -f /etc/resolv.conf
 : >/etc/resolv.conf
 echo "$2" >/etc/hostname
+hostname "$2"
 mount -t tmpfs -o mode=755 tmpfs "$1/run"
 mkdir "$1/run/netns" "$1/run/lock"
 mount --bind "$1/run" /run
@@ -58,7 +60,7 @@ func (l *Lab) Node(name string) (*Node, error) {
 	if out, err := exec.Command("ip", "netns", "add", n.Netns).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("ip netns add %s: %w: %s", n.Netns, err, out)
 	}
-	cmd := exec.Command("ip", "netns", "exec", n.Netns, "sh", "-c", setup, "sh", n.dir, name)
+	cmd := exec.Command("ip", "netns", "exec", n.Netns, "unshare", "--uts", "sh", "-c", setup, "sh", n.dir, name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
@@ -87,7 +89,7 @@ func (l *Lab) Node(name string) (*Node, error) {
 // Enter is the command that runs another one in the node.
 func (n *Node) Enter() []string {
 	ns := "/proc/" + strconv.Itoa(n.holder) + "/ns/"
-	return []string{"nsenter", "--mount=" + ns + "mnt", "--net=" + ns + "net", "--"}
+	return []string{"nsenter", "--mount=" + ns + "mnt", "--net=" + ns + "net", "--uts=" + ns + "uts", "--"}
 }
 
 // Dir is a directory on the machine that belongs to the node.

@@ -3,7 +3,6 @@ package daemon
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sextant-net/sextant/internal/netnstest"
-	"github.com/sextant-net/sextant/internal/vnet"
 )
 
 // TestMain lets the test binary play the program: a supervisor and its
@@ -401,124 +399,4 @@ func TestApartIsLeftAlone(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "another agent runs") {
 		t.Errorf("a second agent: %v %s", err, out)
 	}
-}
-
-func TestDropNetPrivileges(t *testing.T) {
-	netnstest.NeedRoot(t)
-	out, err := exec.Command("/proc/self/exe", "role", "drop").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	checked := 0
-	for line := range strings.Lines(string(out)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
-		switch key {
-		case "CapPrm", "CapEff", "CapBnd", "CapInh":
-			checked++
-			bits, err := strconv.ParseUint(value, 16, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if bits&(1<<unix.CAP_NET_ADMIN|1<<unix.CAP_NET_RAW) != 0 {
-				t.Errorf("%s still has network capabilities: %s", key, value)
-			}
-			if key == "CapEff" && bits&(1<<unix.CAP_DAC_OVERRIDE) == 0 {
-				t.Errorf("lost access to files: %s", value)
-			}
-		case "NoNewPrivs":
-			checked++
-			if value != "1" {
-				t.Errorf("NoNewPrivs %s", value)
-			}
-		}
-	}
-	if checked != 5 {
-		t.Errorf("%d lines checked of %s", checked, out)
-	}
-}
-
-func TestListen(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "sub", "a.sock")
-	for range 2 { // the second replaces what the first left
-		l, err := Listen(path, "no-such-group")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		info, err := os.Stat(path)
-		if err != nil || info.Mode().Perm() != 0o660 {
-			t.Errorf("%v %v", info.Mode(), err)
-		}
-	}
-	if _, err := Listen(filepath.Join(dir, strings.Repeat("x", 120)), Group); err == nil {
-		t.Error("a name too long for a socket was taken")
-	}
-}
-
-func TestLockDir(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
-	f, err := LockDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = LockDir(dir)
-	if !vnet.Is(err, vnet.ErrInUse) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
-		t.Errorf("second: %v", err)
-	}
-	f.Close()
-	f, err = LockDir(dir)
-	if err != nil {
-		t.Fatalf("after release: %v", err)
-	}
-	f.Close()
-}
-
-func TestRaiseFileLimit(t *testing.T) {
-	got, err := RaiseFileLimit(2048)
-	if err != nil || got < 2048 {
-		t.Errorf("%d %v", got, err)
-	}
-}
-
-func TestParseStartTime(t *testing.T) {
-	const rest = " 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 1"
-	for stat, want := range map[string]uint64{
-		"42 (sextant) S" + rest:   4711,
-		"42 (a) b (c)) R" + rest:  4711,
-		"42 (sextant) Z" + rest:   0,
-		"42 (sextant) S 1":        0,
-		"":                        0,
-		"42 (sextant) S" + " x x": 0,
-	} {
-		got, err := parseStartTime(stat)
-		if got != want || (err == nil) != (want != 0) {
-			t.Errorf("%q: %d %v, want %d", stat, got, err, want)
-		}
-	}
-}
-
-func TestParseHolder(t *testing.T) {
-	const locks = "1: POSIX  ADVISORY  WRITE 1 00:1b:7 0 EOF\n2: FLOCK  ADVISORY  WRITE 708 00:1b:7 0 EOF\n2: -> FLOCK\n"
-	if got := parseHolder(bufio.NewScanner(strings.NewReader(locks)), "00:1b:7"); got != 708 {
-		t.Error(got)
-	}
-	if got := parseHolder(bufio.NewScanner(strings.NewReader(locks)), "00:1b:8"); got != 0 {
-		t.Error(got)
-	}
-}
-
-func FuzzRecord(f *testing.F) {
-	b, _ := json.Marshal(record{PID: 1, Start: 2, Exe: "x", Args: []string{"a"}})
-	f.Add(b)
-	f.Add([]byte("{"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		path := filepath.Join(t.TempDir(), "a.pid")
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if r, err := readRecord(path); err == nil && r.PID <= 0 {
-			t.Errorf("took %+v", r)
-		}
-	})
 }
