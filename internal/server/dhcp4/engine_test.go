@@ -1,0 +1,593 @@
+package dhcp4
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/iana"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+var start = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func service(subnets ...plan.Subnet) plan.Service {
+	if len(subnets) == 0 {
+		subnets = []plan.Subnet{subnet("192.0.2.0/24")}
+	}
+	return plan.Service{
+		Network: "net", Project: "project", Name: "default", Link: "br0", MAC: vnet.MAC{0x52, 0x54, 0, 0, 0, 1},
+		MTU: 1450, Domain: "default.internal", Admit: vnet.AdmitAny, LeaseTime: time.Hour, Subnets: subnets,
+		DNS: plan.DNS{Serve: true, Search: []string{"default.internal"}},
+	}
+}
+
+func subnet(prefix string, ranges ...string) plan.Subnet {
+	p := netip.MustParsePrefix(prefix)
+	s := plan.Subnet{
+		ID: vnet.ID(prefix), Family: vnet.IPv4, Prefix: p,
+		Gateway: p.Addr().Next(), Router: p.Addr().Next(), Guests: vnet.GuestsDHCP,
+	}
+	for _, r := range ranges {
+		first, last, _ := strings.Cut(r, "-")
+		s.Ranges = append(s.Ranges, vnet.Range{First: ip(first), Last: ip(last)})
+	}
+	return s
+}
+
+func mac(n int) vnet.MAC { return vnet.MAC{0x52, 0x54, 0, byte(n >> 16), byte(n >> 8), byte(n)} }
+
+// fake is an engine with a store that says yes, or err.
+type fake struct {
+	*engine
+	t       testing.TB
+	now     time.Time
+	err     error
+	claims  []vnet.Lease
+	granted []vnet.Lease
+	ended   []vnet.Lease
+}
+
+func newFake(t testing.TB, svc plan.Service) *fake {
+	f := &fake{engine: newEngine("host"), t: t, now: start}
+	f.set(svc)
+	return f
+}
+
+// send gives the engine a message and returns the answer, or nil.
+func (f *fake) send(b []byte) (*dhcpv4.DHCPv4, *reply) {
+	f.t.Helper()
+	out, err := f.receive(b, f.now)
+	if err != nil {
+		return nil, nil
+	}
+	for len(out.commit) > 0 {
+		c := out.commit[0]
+		f.claims = append(f.claims, c.lease)
+		more := f.committed(c.token, f.err, f.now)
+		out.commit = append(out.commit[1:], more.commit...)
+		out.send = append(out.send, more.send...)
+		out.release = append(out.release, more.release...)
+	}
+	f.granted = append(f.granted, out.granted...)
+	f.ended = append(f.ended, out.release...)
+	if len(out.send) == 0 {
+		return nil, nil
+	}
+	if len(out.send) > 1 {
+		f.t.Fatalf("%d answers", len(out.send))
+	}
+	m, err := dhcpv4.FromBytes(out.send[0].data)
+	if err != nil {
+		f.t.Fatalf("our answer does not parse: %v", err)
+	}
+	return m, &out.send[0]
+}
+
+// msg is a client's message; zero fields are left out.
+type msg struct {
+	kind      dhcpv4.MessageType
+	mac       vnet.MAC
+	ciaddr    string
+	requested string
+	server    string
+	id        string
+	host      string
+	broadcast bool
+	opts      []dhcpv4.Option
+	edit      func(*dhcpv4.DHCPv4)
+}
+
+func (m msg) bytes() []byte {
+	d, err := dhcpv4.New(dhcpv4.WithMessageType(m.kind))
+	if err != nil {
+		panic(err)
+	}
+	d.OpCode, d.HWType, d.ClientHWAddr = dhcpv4.OpcodeBootRequest, iana.HWTypeEthernet, m.mac[:]
+	if m.ciaddr != "" {
+		d.ClientIPAddr = ip(m.ciaddr).AsSlice()
+	}
+	if m.requested != "" {
+		d.UpdateOption(dhcpv4.OptRequestedIPAddress(ip(m.requested).AsSlice()))
+	}
+	if m.server != "" {
+		d.UpdateOption(dhcpv4.OptServerIdentifier(ip(m.server).AsSlice()))
+	}
+	if m.id != "" {
+		d.UpdateOption(dhcpv4.OptClientIdentifier([]byte(m.id)))
+	}
+	if m.host != "" {
+		d.UpdateOption(dhcpv4.OptHostName(m.host))
+	}
+	if m.broadcast {
+		d.SetBroadcast()
+	}
+	for _, o := range m.opts {
+		d.UpdateOption(o)
+	}
+	if m.edit != nil {
+		m.edit(d)
+	}
+	return d.ToBytes()
+}
+
+const (
+	discover = dhcpv4.MessageTypeDiscover
+	requestM = dhcpv4.MessageTypeRequest
+	offerM   = dhcpv4.MessageTypeOffer
+	ack      = dhcpv4.MessageTypeAck
+	nak      = dhcpv4.MessageTypeNak
+)
+
+// dora gets a client a lease and returns its address.
+func (f *fake) dora(m msg) netip.Addr {
+	f.t.Helper()
+	m.kind, m.requested, m.server, m.ciaddr = discover, "", "", ""
+	o, _ := f.send(m.bytes())
+	if o == nil || o.MessageType() != offerM {
+		f.t.Fatalf("no offer for %v: %v", m.mac, o)
+	}
+	m.kind, m.requested, m.server = requestM, addr(o.YourIPAddr).String(), addr(o.ServerIdentifier()).String()
+	a, _ := f.send(m.bytes())
+	if a == nil || a.MessageType() != ack || !a.YourIPAddr.Equal(o.YourIPAddr) {
+		f.t.Fatalf("no ack of %v: %v", o.YourIPAddr, a)
+	}
+	return addr(a.YourIPAddr)
+}
+
+func guest(n int, addresses ...string) plan.Guest {
+	g := plan.Guest{Port: vnet.ID(fmt.Sprint("port", n)), Network: "net", Name: fmt.Sprint("vm", n), MAC: mac(n), DefaultRoute: true}
+	for _, a := range addresses {
+		g.Addresses = append(g.Addresses, plan.GuestAddress{Address: ip(a)})
+	}
+	return g
+}
+
+func TestPortGetsItsAddress(t *testing.T) {
+	f := newFake(t, service())
+	f.setGuest(guest(1, "192.0.2.77"))
+	if a := f.dora(msg{mac: mac(1), id: "whatever", host: "Web-1.example"}); a != ip("192.0.2.77") {
+		t.Errorf("port got %v", a)
+	}
+	if len(f.claims) != 0 || len(f.granted) != 1 {
+		t.Fatalf("%d claims and %d grants for a port", len(f.claims), len(f.granted))
+	}
+	l := f.granted[0]
+	if l.Port != "port1" || l.Hostname != "web-1" || l.Host != "host" || l.Project != "project" || !l.Expires.Equal(start.Add(time.Hour)) {
+		t.Errorf("lease %+v", l)
+	}
+	// Nobody else gets it, even who asks for it.
+	m, _ := f.send(msg{kind: discover, mac: mac(2), requested: "192.0.2.77"}.bytes())
+	if m == nil || addr(m.YourIPAddr) == ip("192.0.2.77") {
+		t.Errorf("stranger was offered %v", m)
+	}
+	// The port moves to another address: the renewal is refused.
+	f.setGuest(guest(1, "192.0.2.78"))
+	m, _ = f.send(msg{kind: requestM, mac: mac(1), ciaddr: "192.0.2.77"}.bytes())
+	if m == nil || m.MessageType() != nak {
+		t.Errorf("renewal of an address that moved: %v", m)
+	}
+	f.removeGuest("port1")
+	if len(f.owned) != 0 || len(f.byMAC) != 0 {
+		t.Error("a port that is gone is remembered")
+	}
+}
+
+func TestReservation(t *testing.T) {
+	f := newFake(t, service())
+	f.setReservations([]vnet.Reservation{
+		{MAC: mac(1), Address: ip("192.0.2.10")},
+		{Client: "Printer", Address: ip("192.0.2.11")},
+		{MAC: mac(3), Address: ip("192.0.2.12")},
+	})
+	f.setGuest(guest(3, "192.0.2.13"))
+	f.setGuest(guest(4, "192.0.2.10"))
+	for _, c := range []struct {
+		m    msg
+		want string
+	}{
+		{msg{mac: mac(2), host: "printer"}, "192.0.2.11"},
+		{msg{mac: mac(3)}, "192.0.2.13"}, // a port's own wins
+		{msg{mac: mac(4)}, "192.0.2.10"}, // also over a reservation of another
+	} {
+		if a := f.dora(c.m); a != ip(c.want) {
+			t.Errorf("%v got %v, want %s", c.m.mac, a, c.want)
+		}
+	}
+	if a := f.dora(msg{mac: mac(1)}); a == ip("192.0.2.10") {
+		t.Error("the port's address was given by reservation")
+	}
+	f.removeGuest("port4")
+	if a := f.dora(msg{mac: mac(1)}); a != ip("192.0.2.10") {
+		t.Errorf("reservation got %v after the port has gone", a)
+	}
+}
+
+// The kinds of REQUEST, RFC 2131 section 4.3.2 and its table 4.
+func TestRequest(t *testing.T) {
+	const silent = dhcpv4.MessageType(0)
+	cases := map[string]struct {
+		m    msg
+		want dhcpv4.MessageType
+	}{
+		"selecting ours":                      {msg{mac: mac(1), requested: "192.0.2.50", server: "192.0.2.1"}, ack},
+		"selecting another server":            {msg{mac: mac(1), requested: "192.0.2.50", server: "192.0.2.9"}, silent},
+		"selecting another's address":         {msg{mac: mac(2), requested: "192.0.2.50", server: "192.0.2.1"}, nak},
+		"selecting a port's address":          {msg{mac: mac(2), requested: "192.0.2.60", server: "192.0.2.1"}, nak},
+		"selecting the gateway":               {msg{mac: mac(2), requested: "192.0.2.1", server: "192.0.2.1"}, nak},
+		"selecting what was offered long ago": {msg{mac: mac(2), requested: "192.0.2.51", server: "192.0.2.1"}, ack},
+		"selecting nothing":                   {msg{mac: mac(1), server: "192.0.2.1"}, silent},
+		"init-reboot":                         {msg{mac: mac(1), requested: "192.0.2.50"}, ack},
+		"init-reboot wrong address":           {msg{mac: mac(1), requested: "192.0.2.51"}, nak},
+		"init-reboot wrong network":           {msg{mac: mac(1), requested: "198.51.100.7"}, nak},
+		"init-reboot unknown":                 {msg{mac: mac(2), requested: "192.0.2.51"}, silent},
+		"init-reboot unknown, wrong network":  {msg{mac: mac(2), requested: "198.51.100.7"}, nak},
+		"init-reboot port":                    {msg{mac: mac(3), requested: "192.0.2.60"}, ack},
+		"init-reboot port, wrong address":     {msg{mac: mac(3), requested: "192.0.2.61"}, nak},
+		"renewing":                            {msg{mac: mac(1), ciaddr: "192.0.2.50"}, ack},
+		"renewing port":                       {msg{mac: mac(3), ciaddr: "192.0.2.60"}, ack},
+		"renewing another's":                  {msg{mac: mac(2), ciaddr: "192.0.2.50"}, nak},
+		"renewing what was forgotten":         {msg{mac: mac(2), ciaddr: "192.0.2.51"}, ack},
+		"rebinding wrong network":             {msg{mac: mac(2), ciaddr: "198.51.100.7"}, nak},
+		"nothing":                             {msg{mac: mac(1)}, silent},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, service(subnet("192.0.2.0/24", "192.0.2.50-192.0.2.59")))
+			f.setGuest(guest(3, "192.0.2.60"))
+			f.load(vnet.Lease{
+				Network: "net", Subnet: "192.0.2.0/24", Address: ip("192.0.2.50"), Family: vnet.IPv4,
+				How: vnet.HowDHCPv4, MAC: mac(1), Expires: start.Add(time.Hour),
+			}, start)
+			c.m.kind = requestM
+			m, r := f.send(c.m.bytes())
+			got := silent
+			if m != nil {
+				got = m.MessageType()
+			}
+			if got != c.want {
+				t.Fatalf("answer %v, want %v", got, c.want)
+			}
+			if got == nak && (r.to != everybody || len(m.Options.Get(dhcpv4.OptionIPAddressLeaseTime)) > 0 || addr(m.YourIPAddr).IsValid()) {
+				t.Errorf("NAK to %v: %v", r.to, m)
+			}
+		})
+	}
+}
+
+// Where replies go, RFC 2131 section 4.1.
+func TestReplyAddress(t *testing.T) {
+	f := newFake(t, service())
+	f.setGuest(guest(1, "192.0.2.77"))
+	cases := map[string]struct {
+		m   msg
+		to  string
+		mac vnet.MAC
+	}{
+		"unicast":   {msg{kind: discover, mac: mac(1)}, "192.0.2.77", mac(1)},
+		"broadcast": {msg{kind: discover, mac: mac(1), broadcast: true}, "255.255.255.255", broadcastMAC},
+		"renewing":  {msg{kind: requestM, mac: mac(1), ciaddr: "192.0.2.77"}, "192.0.2.77", vnet.MAC{}},
+		"inform":    {msg{kind: dhcpv4.MessageTypeInform, mac: mac(1), ciaddr: "192.0.2.99"}, "192.0.2.99", vnet.MAC{}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, r := f.send(c.m.bytes())
+			if r == nil || r.to != ip(c.to) || r.mac != c.mac || r.from != ip("192.0.2.1") {
+				t.Errorf("reply %+v", r)
+			}
+		})
+	}
+}
+
+func TestOptions(t *testing.T) {
+	f := newFake(t, service())
+	g := guest(1, "192.0.2.77")
+	f.setGuest(g)
+	all := dhcpv4.OptParameterRequestList(
+		dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer, dhcpv4.OptionHostName, dhcpv4.OptionDomainName,
+		dhcpv4.OptionInterfaceMTU, dhcpv4.OptionBroadcastAddress, dhcpv4.OptionDNSDomainSearchList, dhcpv4.OptionNTPServers)
+	m, _ := f.send(msg{kind: discover, mac: mac(1), id: "abc", opts: []dhcpv4.Option{all}}.bytes())
+	got := fmt.Sprint(m.Options)
+	for _, want := range []string{
+		"Subnet Mask: ffffff00", "Router: 192.0.2.1", "Domain Name Server: 192.0.2.1", "Host Name: vm1", "Domain Name: default.internal",
+		"Interface MTU: [5 170]", "Broadcast Address: 192.0.2.255", "IP Addresses Lease Time: 1h0m0s", "Renew Time Value: 30m0s",
+		"Rebinding Time Value: 52m30s", "Server Identifier: 192.0.2.1", "DNS Domain Search List: [default.internal]", "Client identifier: [97 98 99]",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	g.DefaultRoute = false
+	f.setGuest(g)
+	few := dhcpv4.OptParameterRequestList(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter)
+	m, _ = f.send(msg{kind: discover, mac: mac(1), opts: []dhcpv4.Option{few}}.bytes())
+	if m.Options.Has(dhcpv4.OptionRouter) || m.Options.Has(dhcpv4.OptionDomainNameServer) || !m.Options.Has(dhcpv4.OptionSubnetMask) {
+		t.Errorf("not default, few asked for: %v", m.Options)
+	}
+	short := dhcpv4.OptIPAddressLeaseTime(10 * time.Minute)
+	if m, _ = f.send(msg{kind: discover, mac: mac(1), opts: []dhcpv4.Option{short}}.bytes()); m.IPAddressLeaseTime(0) != 10*time.Minute {
+		t.Errorf("asked for 10 minutes, got %v", m.IPAddressLeaseTime(0))
+	}
+	m, _ = f.send(msg{kind: dhcpv4.MessageTypeInform, mac: mac(1), ciaddr: "192.0.2.99"}.bytes())
+	if m.MessageType() != ack || m.Options.Has(dhcpv4.OptionIPAddressLeaseTime) || addr(m.YourIPAddr).IsValid() || !m.Options.Has(dhcpv4.OptionSubnetMask) {
+		t.Errorf("inform: %v", m)
+	}
+}
+
+func TestDynamicLife(t *testing.T) {
+	f := newFake(t, service(subnet("192.0.2.0/24", "192.0.2.50-192.0.2.52")))
+	a1, a2, a3 := f.dora(msg{mac: mac(1)}), f.dora(msg{mac: mac(2), id: "two"}), f.dora(msg{mac: mac(3)})
+	if a1 == a2 || a2 == a3 || a1 == a3 {
+		t.Fatalf("addresses %v %v %v", a1, a2, a3)
+	}
+	if len(f.claims) != 3 || f.claims[1].Client != "74776f" || f.claims[1].MAC != mac(2) {
+		t.Fatalf("claims %+v", f.claims)
+	}
+	if m, _ := f.send(msg{kind: discover, mac: mac(4)}.bytes()); m != nil {
+		t.Fatalf("offer from an empty pool: %v", m)
+	}
+	// The client identifier, not the MAC, keeps a dynamic lease.
+	if a := f.dora(msg{mac: mac(9), id: "two"}); a != a2 {
+		t.Errorf("client two got %v, had %v", a, a2)
+	}
+	// 1 releases; 2 and 3 expire later: the first free is used first.
+	if m, _ := f.send(msg{kind: dhcpv4.MessageTypeRelease, mac: mac(1), ciaddr: a1.String(), server: "192.0.2.1"}.bytes()); m != nil || len(f.ended) != 1 {
+		t.Errorf("release: answer %v, released %v", m, f.ended)
+	}
+	f.now = f.now.Add(2 * time.Hour)
+	if a := f.dora(msg{mac: mac(4)}); a != a1 {
+		t.Errorf("new client got %v, the longest idle is %v", a, a1)
+	}
+	if a := f.dora(msg{mac: mac(3)}); a != a3 {
+		t.Errorf("returning client got %v, had %v", a, a3)
+	}
+	// 3 finds its address in use.
+	f.send(msg{kind: dhcpv4.MessageTypeDecline, mac: mac(3), requested: a3.String(), server: "192.0.2.1"}.bytes())
+	if l := f.claims[len(f.claims)-1]; !l.Declined || l.Address != a3 {
+		t.Errorf("decline was not claimed: %+v", l)
+	}
+	if a := f.dora(msg{mac: mac(3)}); a != a2 {
+		t.Errorf("after a decline: %v", a)
+	}
+	if m, _ := f.send(msg{kind: discover, mac: mac(5)}.bytes()); m != nil {
+		t.Errorf("a declined address was offered: %v", m)
+	}
+	f.now = f.now.Add(quarantine + time.Second)
+	if m, _ := f.send(msg{kind: discover, mac: mac(5)}.bytes()); m == nil {
+		t.Error("the quarantine does not end")
+	}
+}
+
+func TestAdmitPorts(t *testing.T) {
+	svc := service()
+	svc.Admit = vnet.AdmitPorts
+	f := newFake(t, svc)
+	for _, m := range []msg{
+		{kind: discover}, {kind: requestM, requested: "198.51.100.1"}, {kind: requestM, ciaddr: "192.0.2.9"},
+		{kind: dhcpv4.MessageTypeInform, ciaddr: "192.0.2.9"},
+	} {
+		m.mac = mac(1)
+		if got, _ := f.send(m.bytes()); got != nil {
+			t.Errorf("a stranger's %v was answered: %v", m.kind, got)
+		}
+	}
+	if len(f.table.byAddress) != 0 {
+		t.Error("state is kept for a stranger")
+	}
+}
+
+func TestCommitFails(t *testing.T) {
+	f := newFake(t, service(subnet("192.0.2.0/24", "192.0.2.50-192.0.2.51")))
+	o, _ := f.send(msg{kind: discover, mac: mac(1)}.bytes())
+	req := msg{kind: requestM, mac: mac(1), requested: addr(o.YourIPAddr).String(), server: "192.0.2.1"}.bytes()
+	f.err = errors.New("store is away")
+	if m, _ := f.send(req); m != nil {
+		t.Errorf("answer without a claim: %v", m)
+	}
+	f.err = vnet.Errorf(vnet.ErrExists, "taken")
+	if m, _ := f.send(req); m == nil || m.MessageType() != nak {
+		t.Errorf("address that somebody has: %v", m)
+	}
+	f.err = nil
+	if a := f.dora(msg{mac: mac(1)}); a == addr(o.YourIPAddr) {
+		t.Errorf("the taken address %v was given again", a)
+	}
+	if len(f.pending) != 0 || len(f.waiting) != 0 {
+		t.Errorf("%d claims left", len(f.pending))
+	}
+}
+
+func TestRepeatedRequestIsClaimedOnce(t *testing.T) {
+	f := newFake(t, service())
+	o, _ := f.send(msg{kind: discover, mac: mac(1)}.bytes())
+	req := msg{kind: requestM, mac: mac(1), requested: addr(o.YourIPAddr).String(), server: "192.0.2.1"}
+	first, _ := f.receive(req.bytes(), f.now)
+	last := req.bytes()
+	second, _ := f.receive(last, f.now)
+	if len(first.commit) != 1 || len(second.commit) != 0 {
+		t.Fatalf("%d and %d claims", len(first.commit), len(second.commit))
+	}
+	out := f.committed(first.commit[0].token, nil, f.now)
+	if len(out.send) != 1 || string(out.send[0].data[4:8]) != string(last[4:8]) {
+		t.Error("the answer is not to the last request")
+	}
+	if out := f.committed(first.commit[0].token, nil, f.now); len(out.send) != 0 {
+		t.Error("answered twice")
+	}
+}
+
+func TestLoadLeases(t *testing.T) {
+	f := newFake(t, service(subnet("192.0.2.0/24", "192.0.2.50-192.0.2.53")))
+	l := func(a string, n int, how vnet.How, d time.Duration) vnet.Lease {
+		return vnet.Lease{Network: "net", Subnet: "192.0.2.0/24", Address: ip(a), Family: vnet.IPv4, How: how, MAC: mac(n), Expires: start.Add(d)}
+	}
+	seen := l("192.0.2.52", 7, vnet.HowFixed, time.Hour)
+	bad := l("192.0.2.53", 8, vnet.HowDHCPv4, time.Hour)
+	bad.Declined = true
+	for _, l := range []vnet.Lease{l("192.0.2.50", 1, vnet.HowDHCPv4, time.Hour), l("192.0.2.51", 2, vnet.HowDHCPv4, -time.Hour), seen, bad} {
+		f.load(l, start)
+	}
+	f.load(l("192.0.2.50", 9, vnet.HowFixed, time.Hour), start) // an impostor
+	if a := f.dora(msg{mac: mac(1)}); a != ip("192.0.2.50") {
+		t.Errorf("client of a loaded lease got %v", a)
+	}
+	if a := f.dora(msg{mac: mac(3)}); a != ip("192.0.2.51") {
+		t.Errorf("the only free address is the expired one; got %v", a)
+	}
+	gone := l("192.0.2.50", 1, vnet.HowDHCPv4, time.Hour)
+	gone.Deleting = &start
+	f.load(gone, start)
+	if en := f.table.byAddress[ip("192.0.2.50")]; en == nil || en.state != idle {
+		t.Errorf("a lease that was ended elsewhere: %+v", en)
+	}
+}
+
+func TestRangesAndReserved(t *testing.T) {
+	sub := subnet("192.0.2.0/29")
+	sub.Reserved = []netip.Addr{ip("192.0.2.2")}
+	f := newFake(t, service(sub))
+	f.setGuest(guest(100, "192.0.2.3"))
+	seen := map[netip.Addr]bool{}
+	for i := range 3 {
+		seen[f.dora(msg{mac: mac(i + 1)})] = true
+	}
+	for _, a := range []string{"192.0.2.4", "192.0.2.5", "192.0.2.6"} {
+		if !seen[ip(a)] {
+			t.Errorf("%s was not given: %v", a, seen)
+		}
+	}
+	if m, _ := f.send(msg{kind: discover, mac: mac(9)}.bytes()); m != nil {
+		t.Errorf("offered %v from a full subnet", m.YourIPAddr)
+	}
+}
+
+func TestDeprecatedSubnet(t *testing.T) {
+	old, next := subnet("192.0.2.0/24"), subnet("198.51.100.0/24")
+	f := newFake(t, service(old))
+	a := f.dora(msg{mac: mac(1)})
+	f.setGuest(plan.Guest{Port: "p", MAC: mac(2), Addresses: []plan.GuestAddress{{Address: ip("192.0.2.2"), Deprecated: true}, {Address: ip("198.51.100.2")}}})
+	old.Deprecated = true
+	f.set(service(next, old))
+	if m, _ := f.send(msg{kind: requestM, mac: mac(1), ciaddr: a.String()}.bytes()); m == nil || m.MessageType() != nak {
+		t.Errorf("renewal in a subnet that goes: %v", m)
+	}
+	if m, _ := f.send(msg{kind: requestM, mac: mac(2), ciaddr: "192.0.2.2"}.bytes()); m == nil || m.MessageType() != nak {
+		t.Errorf("renewal of a port's old address: %v", m)
+	}
+	if b := f.dora(msg{mac: mac(1)}); !next.Prefix.Contains(b) {
+		t.Errorf("new address %v", b)
+	}
+	if b := f.dora(msg{mac: mac(2)}); b != ip("198.51.100.2") {
+		t.Errorf("the port's new address %v", b)
+	}
+}
+
+func TestHostnames(t *testing.T) {
+	for in, want := range map[string]string{
+		"web": "web", "WEB": "web", "web.example.com": "web", "-x": "", "x-": "", "a b": "", "": "", "ünï": "",
+		strings.Repeat("a", 64): "", "web\x00": "web", "../etc": "",
+	} {
+		if got := label(in); got != want {
+			t.Errorf("label(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestParseBounds(t *testing.T) {
+	good := msg{kind: discover, mac: mac(1)}.bytes()
+	many := append([]byte{}, good[:240]...)
+	for range maxOptions + 1 {
+		many = append(many, 60, 0)
+	}
+	cases := map[string][]byte{
+		"empty": {}, "short": good[:239], "long": append(append([]byte{}, good...), make([]byte, maxMessage)...), "options": append(many, 255),
+		"no end":  good[:243],
+		"reply":   msg{kind: discover, mac: mac(1), edit: func(d *dhcpv4.DHCPv4) { d.OpCode = dhcpv4.OpcodeBootReply }}.bytes(),
+		"relayed": msg{kind: discover, mac: mac(1), edit: func(d *dhcpv4.DHCPv4) { d.GatewayIPAddr = ip("192.0.2.200").AsSlice() }}.bytes(),
+		"hardware": msg{kind: discover, mac: mac(1), edit: func(d *dhcpv4.DHCPv4) {
+			d.HWType = iana.HWTypeInfiniband
+		}}.bytes(),
+		"multicast": msg{kind: discover, mac: vnet.MAC{1, 2, 3, 4, 5, 6}}.bytes(),
+	}
+	for name, b := range cases {
+		if _, err := parse(b); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := parse(good); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzEngine(f *testing.F) {
+	for _, m := range []msg{
+		{kind: discover, mac: mac(1), host: "a", id: "xyz"}, {kind: requestM, mac: mac(2), requested: "192.0.2.9", server: "192.0.2.1"},
+		{kind: requestM, mac: mac(1), ciaddr: "192.0.2.9"}, {kind: dhcpv4.MessageTypeDecline, mac: mac(1), requested: "192.0.2.9"},
+		{kind: dhcpv4.MessageTypeRelease, mac: mac(1), ciaddr: "192.0.2.9"}, {kind: dhcpv4.MessageTypeInform, mac: mac(1), ciaddr: "192.0.2.9"},
+	} {
+		f.Add(m.bytes())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e := newFake(t, service())
+		e.setGuest(guest(1, "192.0.2.77"))
+		m, _ := e.send(b)
+		if m != nil && m.OpCode != dhcpv4.OpcodeBootReply {
+			t.Errorf("answer %v", m)
+		}
+		e.send(b)
+	})
+}
+
+func BenchmarkDORA(b *testing.B) {
+	f := newFake(b, service(subnet("10.0.0.0/8")))
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i++
+		f.dora(msg{mac: mac(i)})
+		f.claims = f.claims[:0]
+	}
+}
+
+func BenchmarkRenew(b *testing.B) {
+	f := newFake(b, service(subnet("10.0.0.0/8")))
+	var a netip.Addr
+	for i := range 100_000 {
+		a = f.dora(msg{mac: mac(i + 1)})
+	}
+	m := msg{kind: requestM, mac: mac(100_000), ciaddr: a.String()}.bytes()
+	b.ReportAllocs()
+	for b.Loop() {
+		if out, err := f.receive(m, f.now); err != nil || len(f.committed(out.commit[0].token, nil, f.now).send) != 1 {
+			b.Fatal("not renewed")
+		}
+	}
+}

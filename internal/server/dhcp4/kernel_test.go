@@ -1,0 +1,289 @@
+package dhcp4
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/netnstest"
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// store says yes to every claim, a little later and from another goroutine.
+type store struct {
+	mu       sync.Mutex
+	leases   []vnet.Lease
+	released []vnet.Lease
+}
+
+func (s *store) Commit(l vnet.Lease, done func(error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leases = append(s.leases, l)
+	go done(nil)
+}
+
+func (s *store) Release(l vnet.Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released = append(s.released, l)
+}
+
+func (s *store) count() (claimed, released int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.leases), len(s.released)
+}
+
+// lab is a router's namespace with one guest behind a veth pair.
+type lab struct {
+	t             *testing.T
+	router, guest *netnstest.NS
+	store         store
+	dir           string
+}
+
+var guestMAC = vnet.MAC{0x52, 0x54, 0, 0xaa, 0, 1}
+
+func newLab(t *testing.T) *lab {
+	l := &lab{t: t, router: netnstest.New(t, "dhcp4-r"), guest: netnstest.New(t, "dhcp4-g"), dir: t.TempDir()}
+	l.link("br0", "eth0", "192.0.2.1/24")
+	l.guest.Run("ip", "link", "set", "eth0", "address", guestMAC.String())
+	return l
+}
+
+func (l *lab) link(router, guest, address string) {
+	netnstest.Veth(l.router, router, l.guest, guest)
+	l.router.Run("ip", "addr", "add", address, "dev", router)
+}
+
+func (l *lab) server() *Server {
+	s := New(Config{InNS: func(_ string, f func() error) error { return l.router.Do(f) }, Claims: &l.store, Host: "host"})
+	l.t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			l.t.Error(err)
+		}
+	})
+	return s
+}
+
+// dhclient runs ISC dhclient on a device with a script that only writes its
+// environment, and returns that of the last event with the given reason.
+func (l *lab) dhclient(dev string, args ...string) (string, error) {
+	log := filepath.Join(l.dir, "events")
+	script := filepath.Join(l.dir, "script")
+	_ = os.Remove(log)
+	body := "#!/bin/sh\nenv >>" + log + "\n" +
+		`case $reason in BOUND|REBOOT|RENEW) ip addr replace $new_ip_address/24 dev $interface ;; esac` + "\nexit 0\n"
+	if err := os.WriteFile(script, []byte(body), 0o755); err != nil {
+		return "", err
+	}
+	args = append([]string{"-4", "-1", "-v", "-sf", script, "-lf", filepath.Join(l.dir, "leases"), "-pf", filepath.Join(l.dir, "pid-"+dev)}, args...)
+	out, err := l.guest.Command("timeout", append([]string{"20", "dhclient"}, append(args, dev)...)...).CombinedOutput()
+	env, _ := os.ReadFile(log)
+	return string(env) + string(out), err
+}
+
+// stop ends the dhclient that went into the background.
+func (l *lab) stop(dev string) {
+	l.t.Helper()
+	if out, err := l.dhclient(dev, "-x"); err != nil {
+		l.t.Errorf("dhclient -x: %v\n%s", err, out)
+	}
+}
+
+func wants(t *testing.T, got string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(got, w) {
+			t.Errorf("no %q in:\n%s", w, got)
+		}
+	}
+}
+
+func TestKernelDhclient(t *testing.T) {
+	netnstest.NeedCommands(t, "dhclient", "timeout")
+	l := newLab(t)
+	s := l.server()
+	s.SetNetwork(service(subnet("192.0.2.0/24", "192.0.2.100-192.0.2.109")))
+	s.SetGuest(plan.Guest{
+		Port: "p1", Network: "net", Name: "vm1", MAC: guestMAC, DefaultRoute: true,
+		Addresses: []plan.GuestAddress{{Subnet: "192.0.2.0/24", Address: ip("192.0.2.77")}},
+	})
+	out, err := l.dhclient("eth0")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wants(t, out, "new_ip_address=192.0.2.77", "new_routers=192.0.2.1", "new_domain_name_servers=192.0.2.1",
+		"new_domain_name=default.internal", "new_host_name=vm1", "new_interface_mtu=1450", "new_subnet_mask=255.255.255.0",
+		"new_broadcast_address=192.0.2.255", "new_dhcp_lease_time=3600", "new_domain_search=default.internal.")
+	l.stop("eth0")
+	// Started again it remembers its lease: INIT-REBOOT.
+	if out, err = l.dhclient("eth0"); err != nil || !strings.Contains(out, "reason=REBOOT") {
+		t.Errorf("init-reboot: %v\n%s", err, out)
+	}
+	if out, err = l.dhclient("eth0", "-r"); err != nil {
+		t.Errorf("release: %v\n%s", err, out)
+	}
+	if n, _ := l.store.count(); n != 0 {
+		t.Errorf("%d claims for a port", n)
+	}
+
+	// Without a port the guest is anybody: a dynamic address, claimed.
+	s.RemoveGuest("net", "p1")
+	_ = os.Remove(filepath.Join(l.dir, "leases"))
+	if out, err = l.dhclient("eth0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wants(t, out, "new_ip_address=192.0.2.10")
+	if out, err = l.dhclient("eth0", "-r"); err != nil {
+		t.Errorf("release: %v\n%s", err, out)
+	}
+	netnstest.Eventually(t, 5*time.Second, "claim and release", func() error {
+		if c, r := l.store.count(); c != 1 || r != 1 {
+			return fmt.Errorf("%d claims, %d releases", c, r)
+		}
+		return nil
+	})
+	// The lease file now speaks of a network that is gone: a NAK sends the
+	// client back to the start.
+	s.SetNetwork(service(subnet("198.51.100.0/24")))
+	l.router.Run("ip", "addr", "add", "198.51.100.1/24", "dev", "br0")
+	if out, err = l.dhclient("eth0"); err != nil || !strings.Contains(out, "new_ip_address=198.51.100.") {
+		t.Errorf("after the network moved: %v\n%s", err, out)
+	}
+	l.stop("eth0")
+}
+
+func TestKernelUdhcpcAndDhcpcd(t *testing.T) {
+	netnstest.NeedCommands(t, "busybox", "dhcpcd")
+	l := newLab(t)
+	s := l.server()
+	s.SetNetwork(service())
+	script := filepath.Join(l.dir, "udhcpc")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := l.guest.Try("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", script)
+	if err != nil {
+		t.Fatalf("udhcpc: %v\n%s", err, out)
+	}
+	wants(t, out, "ip=192.0.2.", "router=192.0.2.1", "dns=192.0.2.1", "lease=3600")
+
+	conf := filepath.Join(l.dir, "dhcpcd.conf")
+	if err := os.WriteFile(conf, []byte("noarp\nclientid\noption interface_mtu, domain_search\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// -T only asks and writes what it was told.
+	out, err = l.guest.Try("timeout", "20", "dhcpcd", "-4", "-T", "-t", "10", "-f", conf, "-c", script, "eth0")
+	if err != nil {
+		t.Fatalf("dhcpcd: %v\n%s", err, out)
+	}
+	wants(t, out, "new_ip_address=192.0.2.", "new_dhcp_lease_time=3600")
+}
+
+func TestKernelPortTaken(t *testing.T) {
+	netnstest.NeedCommands(t, "dhclient", "dnsmasq", "timeout")
+	t.Run("by one that shares", func(t *testing.T) {
+		l := newLab(t)
+		l.router.Run("ip", "link", "add", "other0", "type", "bridge")
+		l.router.Run("ip", "addr", "add", "203.0.113.1/24", "dev", "other0")
+		l.router.Run("ip", "link", "set", "other0", "up")
+		l.dnsmasq("--bind-dynamic", "--interface=other0", "--dhcp-range=203.0.113.10,203.0.113.20")
+		l.serves(l.server())
+	})
+	t.Run("by one that does not", func(t *testing.T) {
+		l := newLab(t)
+		// A socket of ours that does not share; its owner is this test.
+		var hog net.PacketConn
+		err := l.router.Do(func() (err error) {
+			hog, err = net.ListenPacket("udp4", ":67")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := l.server()
+		s.SetNetwork(service())
+		netnstest.Eventually(t, 5*time.Second, "problem", func() error {
+			if p := s.Problems()["net"]; len(p) != 1 || p[0].Kind != vnet.ErrInUse || !strings.Contains(p[0].Msg, "port 67 is taken") {
+				return fmt.Errorf("problems %+v", p)
+			}
+			return nil
+		})
+		hog.Close()
+		l.serves(s)
+		if p := s.Problems(); len(p) != 0 {
+			t.Errorf("problems %+v", p)
+		}
+	})
+	t.Run("by a program with a name", func(t *testing.T) {
+		l := newLab(t)
+		l.dnsmasq("--dhcp-range=203.0.113.10,203.0.113.20", "--except-interface=br0")
+		s := l.server()
+		s.SetNetwork(service())
+		netnstest.Eventually(t, 5*time.Second, "problem", func() error {
+			if p := s.Problems()["net"]; len(p) != 1 || !strings.Contains(p[0].Msg, "dnsmasq (pid ") {
+				return fmt.Errorf("problems %+v", p)
+			}
+			return nil
+		})
+	})
+}
+
+// dnsmasq starts it and waits until it has the port.
+func (l *lab) dnsmasq(args ...string) {
+	l.t.Helper()
+	l.router.Start("dnsmasq", append([]string{"--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root",
+		"--pid-file=" + filepath.Join(l.dir, "dnsmasq.pid"), "--dhcp-leasefile=" + filepath.Join(l.dir, "dnsmasq.leases")}, args...)...)
+	netnstest.Eventually(l.t, 5*time.Second, "dnsmasq", func() error {
+		if out := l.router.Run("ss", "-uln"); !strings.Contains(out, ":67") {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+}
+
+// serves checks that the guest gets an address.
+func (l *lab) serves(s *Server) {
+	l.t.Helper()
+	s.SetNetwork(service())
+	out, err := l.dhclient("eth0")
+	if err != nil {
+		l.t.Fatalf("%v\n%s", err, out)
+	}
+	wants(l.t, out, "new_ip_address=192.0.2.")
+	l.stop("eth0")
+}
+
+func TestKernelLinkComesBack(t *testing.T) {
+	netnstest.NeedCommands(t, "dhclient", "timeout")
+	l := newLab(t)
+	s := l.server()
+	l.serves(s)
+	l.router.Run("ip", "link", "del", "br0")
+	l.link("br0", "eth0", "192.0.2.1/24")
+	l.serves(s)
+	// A second network shares the socket.
+	other := service(subnet("198.51.100.0/24"))
+	other.Network, other.Link = "other", "br1"
+	s.SetNetwork(other)
+	l.link("br1", "eth1", "198.51.100.1/24")
+	out, err := l.dhclient("eth1")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wants(t, out, "new_ip_address=198.51.100.")
+	l.stop("eth1")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.spaces) != 1 {
+		t.Errorf("%d sockets", len(s.spaces))
+	}
+}
