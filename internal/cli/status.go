@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -120,19 +121,72 @@ func (a *app) statusCommand() *cobra.Command {
 	}
 }
 
-// sayStatus is the overview for people.
+// sayStatus is the overview for people: what runs, then what does not.
 func (a *app) sayStatus(raw json.RawMessage) error {
 	var o struct {
-		Hosts    []*vnet.Host   `json:"hosts"`
-		Statuses []*vnet.Status `json:"statuses"`
+		Version  string            `json:"version"`
+		Host     string            `json:"host"`
+		Ready    bool              `json:"ready"`
+		Networks []json.RawMessage `json:"networks"`
+		Problems []vnet.Problem    `json:"problems"`
 	}
 	if err := json.Unmarshal(raw, &o); err != nil {
 		return err
 	}
-	for _, h := range o.Hosts {
-		if err := a.print("host %s", h.ID); err != nil {
+	if !o.Ready {
+		return vnet.Errorf(vnet.ErrUnavailable, "status: the agent of host %s has not reported yet", o.Host).
+			WithHint("wait, or see its log: journalctl -u sextant")
+	}
+	if a.output == "csv" {
+		return a.writeList(o.Networks, statusColumns)
+	}
+	if err := a.print("sextant %s on %s: ready, %s", o.Version, o.Host, counted(len(o.Networks), "network")); err != nil {
+		return err
+	}
+	if len(o.Networks) > 0 {
+		if err := a.writeTable(o.Networks, statusColumns, a.output == "wide"); err != nil {
+			return err
+		}
+	}
+	for _, p := range o.Problems {
+		if err := a.print("problem: %s", problemLine(p)); err != nil {
+			return err
+		}
+	}
+	for _, n := range o.Networks {
+		if err := a.sayTroubles(n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sayTroubles writes what is wrong with a network.
+func (a *app) sayTroubles(raw json.RawMessage) error {
+	var n struct {
+		Name     string         `json:"name"`
+		Problems []vnet.Problem `json:"problems"`
+	}
+	if err := json.Unmarshal(raw, &n); err != nil {
+		return err
+	}
+	for _, p := range n.Problems {
+		if err := a.print("problem: network %s: %s", n.Name, problemLine(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+var statusColumns = []column{
+	col("NETWORK", "name"), col("STATE", "state"), col("BRIDGE", "bridge"), col("IPV4", "rung4", "mode4"),
+	col("IPV6", "rung6", "mode6"), col("GATEWAYS", "prefixes"), wide("WHY IPV4", "why4"), wide("WHY IPV6", "why6"),
+	wide("MTU", "mtu"), wide("PROJECT", "project"),
 }

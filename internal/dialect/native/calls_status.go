@@ -12,8 +12,17 @@ func (a *api) registerOverview() {
 	type none struct{}
 	register(a, a.op(http.MethodGet, "/v1/status", "status", "", "Show how everything fares"),
 		func(ctx context.Context, _ *none) (*bodyOut[*Overview], error) {
-			o, err := a.Verbs.Status(ctx, whoFrom(ctx))
-			return &bodyOut[*Overview]{o}, err
+			who := whoFrom(ctx)
+			o, err := a.Verbs.Status(ctx, who)
+			if err != nil {
+				return nil, err
+			}
+			ns := newNames(a.Verbs, who)
+			for i := range o.Networks {
+				n := &o.Networks[i]
+				n.Project = vnet.ID(ns.name(ctx, vnet.KindProject, "", n.Project))
+			}
+			return &bodyOut[*Overview]{o}, nil
 		})
 	register(a, a.op(http.MethodGet, "/v1/prefixes", "list", "prefix", "List every prefix in use, with its source and lifetimes"),
 		func(ctx context.Context, _ *none) (*bodyOut[List[PrefixUse]], error) {

@@ -2,31 +2,34 @@ package native
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// Status shows the host, and networks as Wait has them.
+// Status shows the networks as their host reports them.
 func (f *Fake) Status(ctx context.Context, who Identity) (*Overview, error) {
-	out := &Overview{}
-	hosts, err := f.List(ctx, who, Query{Kind: vnet.KindHost, Limit: pageMax})
+	out := &Overview{Version: "test", Host: "host1", Ready: true, ULA: netip.MustParsePrefix("fd00:1:2::/48")}
+	nets, err := f.List(ctx, who, Query{Kind: vnet.KindNetwork, Limit: pageMax, AllProjects: true})
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range hosts.Items {
-		out.Hosts = append(out.Hosts, o.(*vnet.Host))
-	}
-	nets, err := f.List(ctx, who, Query{Kind: vnet.KindNetwork, Limit: pageMax})
-	if err != nil {
-		return nil, err
-	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, o := range nets.Items {
-		st, err := f.Wait(ctx, vnet.RefOf(o), o.GetMeta().Revision, "", control.Applied)
-		if err != nil {
-			st = &vnet.Status{Target: vnet.RefOf(o), Host: "host1", State: vnet.StateFailed}
+		n := o.(*vnet.Network)
+		s := f.statusOf(n)
+		v := control.NetworkOverview{
+			ID: n.ID, Name: n.Name, Project: n.Project, Started: n.Started != nil && *n.Started, State: s.State,
+			Bridge: n.Bridge, MTU: s.MTU, Mode4: n.IPv4.Mode, Mode6: n.IPv6.Mode, Rung4: s.Rung4, Rung6: s.Rung6,
+			Why4: s.Why4, Why6: s.Why6, Prefixes: s.Prefixes,
 		}
-		out.Statuses = append(out.Statuses, st)
+		if err := f.Broken[n.Name]; err != nil {
+			v.State, v.Prefixes = vnet.StateFailed, nil
+			v.Problems = []vnet.Problem{{Kind: vnet.ErrHost, Msg: "nft is missing", Hint: "apt install nftables"}}
+		}
+		out.Networks = append(out.Networks, v)
 	}
 	return out, nil
 }
@@ -38,9 +41,11 @@ func (f *Fake) Prefixes(ctx context.Context, who Identity) ([]PrefixUse, error) 
 		return nil, err
 	}
 	var out []PrefixUse
-	for _, s := range o.Statuses {
-		for _, p := range s.Prefixes {
-			out = append(out, PrefixUse{Prefix: p.Masked(), Network: string(s.Target.ID)})
+	for _, n := range o.Networks {
+		for _, p := range n.Prefixes {
+			out = append(out, PrefixUse{
+				Prefix: p.Masked(), Network: n.Name, Source: vnet.SourceAuto, State: vnet.PrefixActive, Host: "host1", ValidUntil: fakeTime,
+			})
 		}
 	}
 	return out, nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/netip"
-	"time"
 
 	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -59,28 +58,12 @@ type (
 	Condition = control.Condition
 	// Question is a question for a host's agent.
 	Question = control.Question
+	// Reason says what one object has to do with an address.
+	Reason = control.Reason
+	// Overview is the state of everything in short.
+	Overview = control.Overview
+	// PrefixUse is one prefix in use, and by what.
+	PrefixUse = control.PrefixUse
 )
 
-// Reason says what one object has to do with an address.
-type Reason struct {
-	Ref     vnet.Ref     `json:"ref"`
-	Name    string       `json:"name,omitempty"`
-	Network string       `json:"network,omitempty"`
-	Text    string       `json:"text" doc:"one sentence"`
-	Address netip.Addr   `json:"address,omitzero"`
-	Prefix  netip.Prefix `json:"prefix,omitzero"`
-	MAC     vnet.MAC     `json:"mac,omitzero"`
-	Expires time.Time    `json:"expires,omitzero"`
-}
-
-// Overview is the state of everything in short.
-type Overview struct {
-	Hosts    []*vnet.Host   `json:"hosts,omitempty"`
-	Statuses []*vnet.Status `json:"statuses,omitempty"`
-}
-
-// PrefixUse is one prefix in use, and by what.
-type PrefixUse struct {
-	Prefix  netip.Prefix `json:"prefix"`
-	Network string       `json:"network,omitempty"`
-}
+var _ Verbs = (*control.Control)(nil)
