@@ -212,6 +212,11 @@ func (c *Client) Ready(ctx context.Context) error {
 	return c.Do(ctx, Request{Method: http.MethodGet, Path: "/readyz"}, nil)
 }
 
+// Healthy returns nil if the control process answers, ready or not.
+func (c *Client) Healthy(ctx context.Context) error {
+	return c.Do(ctx, Request{Method: http.MethodGet, Path: "/healthz"}, nil)
+}
+
 // Backup writes a backup to w. After an error what was written is no good.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	resp, err := c.open(ctx, Request{Method: http.MethodGet, Path: "/v1/backup", Accept: "application/octet-stream"})
