@@ -1,9 +1,11 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -189,6 +191,7 @@ func (c *Control) familyOf(ctx context.Context, network vnet.ID) (*family, error
 	for _, o := range l.Items {
 		f.subs = append(f.subs, o.(*vnet.Subnet))
 	}
+	inOrder(f.subs)
 	o, err := c.store.Get(ctx, vnet.Ref{Kind: vnet.KindActivation, ID: activationID(network, c.host)})
 	if err == nil {
 		f.act = o.(*vnet.Activation)
@@ -196,6 +199,20 @@ func (c *Control) familyOf(ctx context.Context, network vnet.ID) (*family, error
 		return nil, err
 	}
 	return f, nil
+}
+
+// inOrder sorts subnets as they are shown: the primary ones first, IPv4 before
+// IPv6, then by ID.
+func inOrder(subs []*vnet.Subnet) {
+	slices.SortFunc(subs, func(a, b *vnet.Subnet) int {
+		switch {
+		case a.Primary != b.Primary && a.Primary:
+			return -1
+		case a.Primary != b.Primary:
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 func (w networks) update(ctx context.Context, d *draft) error {
