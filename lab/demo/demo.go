@@ -73,14 +73,16 @@ func (d *demo) quiet(ctx context.Context, n *topo.Node, command string) error {
 }
 
 func (d *demo) world(ctx context.Context) error {
-	peer := filepath.Join(d.lab.Dir, "peer")
-	build := exec.CommandContext(ctx, "go", "build", "-o", peer, "./lab/peer")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the lab's peer: %w: %s", err, out)
+	if d.peer == "" {
+		d.peer = filepath.Join(d.lab.Dir, "peer")
+		build := exec.CommandContext(ctx, "go", "build", "-o", d.peer, "github.com/sextant-net/sextant/lab/peer")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the lab's peer: %w: %s", err, out)
+		}
 	}
 	var err error
-	d.up, err = d.lab.Upstream(ctx, topo.UpstreamConfig{NoIPv4: d.noIPv4, Peer: []string{peer}})
+	d.up, err = d.lab.Upstream(ctx, topo.UpstreamConfig{NoIPv4: d.noIPv4, Peer: []string{d.peer}})
 	if err != nil {
 		return err
 	}
@@ -191,7 +193,7 @@ func (d *demo) plug(ctx context.Context, g *guest, network string) error {
 	g.node, g.network = n, network
 	d.guests = append(d.guests, g)
 	// Every guest runs a server that tells callers which address it sees.
-	if _, err := n.Start("web", filepath.Join(d.lab.Dir, "peer"), "serve", ":80"); err != nil {
+	if _, err := n.Start("web", d.peer, "serve", ":80"); err != nil {
 		return err
 	}
 	_, err = d.sh(ctx, d.host.Node, fmt.Sprintf("sextant port plug %s network=%s netns=%s device=eth0", g.name, network, g.name))

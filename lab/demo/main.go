@@ -19,19 +19,21 @@ import (
 	"github.com/sextant-net/sextant/lab/topo"
 )
 
-// prefix marks everything that a demo makes.
-const prefix = "sxt-demo-"
+// demoPrefix marks everything that a demo makes.
+const demoPrefix = "sxt-demo-"
 
 // options are the variants.
 type options struct {
+	prefix string // marks everything that this demo makes
 	store  string // "embedded" or "etcd"
 	noIPv4 bool   // the host has none
 	noVM   bool
-	bin    string // directory of sextant and peer
+	bin    string // directory of the sextant binary
+	peer   string // the lab's peer, built if empty
 }
 
 func main() {
-	var o options
+	o := options{prefix: demoPrefix}
 	down := flag.Bool("down", false, "only remove what an earlier demo left behind")
 	flag.StringVar(&o.store, "store", "embedded", "embedded, or etcd: a cluster of its own beside the daemon")
 	flag.BoolVar(&o.noIPv4, "no-ipv4", false, "on a host without any IPv4")
@@ -42,7 +44,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if *down {
-		if err := topo.Down(prefix); err != nil {
+		if err := topo.Down(o.prefix); err != nil {
 			fail(err)
 		}
 		return
@@ -74,15 +76,15 @@ func show(ctx context.Context, o options) (err error) {
 	if _, err := os.Stat(filepath.Join(o.bin, "sextant")); err != nil {
 		return fmt.Errorf("%w: run `make build`", err)
 	}
-	unlock, err := lock()
+	unlock, err := lock(o.prefix)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := topo.Down(prefix); err != nil {
+	if err := topo.Down(o.prefix); err != nil {
 		return fmt.Errorf("remove what an earlier demo left: %w", err)
 	}
-	lab, err := topo.New(prefix)
+	lab, err := topo.New(o.prefix)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func show(ctx context.Context, o options) (err error) {
 }
 
 // lock keeps two demos apart.
-func lock() (func(), error) {
+func lock(prefix string) (func(), error) {
 	f, err := os.OpenFile(filepath.Join(os.TempDir(), prefix[:len(prefix)-1]+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

@@ -73,6 +73,9 @@ func test(ctx context.Context, run string, verbose bool) error {
 			return err
 		}
 	}
+	if err := buildPeer(ctx); err != nil {
+		return err
+	}
 	r := &report{suites: suites, verbose: verbose, out: os.Stdout}
 	script, err := script(suites, dir)
 	if err != nil {
@@ -97,6 +100,15 @@ func (s *suite) compile(ctx context.Context, dir string) error {
 		return fmt.Errorf("compile tests of %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+// buildPeer makes bin/peer, the lab's server: nothing is built inside the
+// machine.
+func buildPeer(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", "bin/peer", "./lab/peer")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 func (s *suite) binary(dir string) string {
