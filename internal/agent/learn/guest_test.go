@@ -143,6 +143,8 @@ func (v *village) lease(a netip.Addr) (vnet.Lease, bool) {
 // packet with the host.
 func TestRealGuest(t *testing.T) {
 	netnstest.NeedCommands(t, "radvd")
+	t.Parallel()
+	start := time.Now()
 	v := newVillage(t)
 	conf := filepath.Join(t.TempDir(), "radvd.conf")
 	if err := os.WriteFile(conf, []byte(`interface br0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; prefix fd00::/64 { }; };`), 0o644); err != nil {
@@ -162,6 +164,7 @@ func TestRealGuest(t *testing.T) {
 		}
 		return nil
 	})
+	t.Log("SLAAC learnt after", time.Since(start))
 	byHand := netip.MustParseAddr("fd00::53")
 	v.guest.Run("ip", "address", "add", "fd00::53/64", "dev", "eth0")
 	v.guest.Run("ip", "address", "add", "10.0.0.9/24", "dev", "eth0")
@@ -172,6 +175,7 @@ func TestRealGuest(t *testing.T) {
 		}
 		return nil
 	})
+	t.Log("the other after", time.Since(start), "of DAD", v.took)
 	v.mu.Lock()
 	before := v.probes
 	for _, a := range []netip.Addr{eui64, byHand} {
@@ -191,6 +195,7 @@ func TestRealGuest(t *testing.T) {
 	if _, ok := v.lease(byHand); !ok {
 		t.Error("an address that is in use was released")
 	}
+	t.Log("probed after", time.Since(start))
 	v.guest.Run("ip", "address", "del", "fd00::53/64", "dev", "eth0")
 	netnstest.Eventually(t, 8*time.Second, "an address that was taken away is released", func() error {
 		if l, ok := v.lease(byHand); ok {
