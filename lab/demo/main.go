@@ -47,6 +47,7 @@ func main() {
 		if err := topo.Down(o.prefix); err != nil {
 			fail(err)
 		}
+		_ = os.Remove(lockFile(o.prefix))
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
@@ -103,9 +104,13 @@ func show(ctx context.Context, o options) (err error) {
 	return d.run(ctx)
 }
 
+func lockFile(prefix string) string {
+	return filepath.Join(os.TempDir(), prefix[:len(prefix)-1]+".lock")
+}
+
 // lock keeps two demos apart.
 func lock(prefix string) (func(), error) {
-	f, err := os.OpenFile(filepath.Join(os.TempDir(), prefix[:len(prefix)-1]+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(lockFile(prefix), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func (l *Lab) Logs(lines int) string {
 		files, _ := filepath.Glob(filepath.Join(n.dir, "*.log"))
 		for _, f := range files {
 			text, err := os.ReadFile(f)
-			if err != nil {
+			if err != nil || len(text) == 0 {
 				continue
 			}
 			all := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
