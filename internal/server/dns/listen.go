@@ -95,7 +95,20 @@ func (s *sockets) set(network vnet.ID, ns, link string, listen []netip.Addr) {
 			}
 		}
 	}
-	s.open(l)
+	// A namespace may have been made anew under its name; the host's never is.
+	if l.ns != "" || l.lacks() {
+		s.open(l)
+	}
+}
+
+// lacks reports whether a socket is missing.
+func (l *listener) lacks() bool {
+	for _, on := range l.addresses {
+		if on.udp == nil || on.tcp == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // remove ends the network's sockets.
@@ -113,14 +126,12 @@ func (s *sockets) retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.networks {
-		lacks := false
 		for a, on := range l.addresses {
 			if a.IsLinkLocalUnicast() && on.udp != nil && linkIndex(on.udp.fd, l.link) != on.udp.index {
 				s.endOne(on)
 			}
-			lacks = lacks || on.udp == nil || on.tcp == nil
 		}
-		if lacks && !s.closed {
+		if l.lacks() && !s.closed {
 			s.open(l)
 		}
 	}
