@@ -159,7 +159,7 @@ func parseAddress(msg []byte) (address, bool) {
 		scope: msg[3],
 	}
 	var local, addr netip.Addr
-	err := eachAttr(msg[unix.SizeofIfAddrmsg:], func(kind uint16, v []byte) {
+	err := EachAttr(msg[unix.SizeofIfAddrmsg:], func(kind uint16, v []byte) {
 		switch kind {
 		case unix.IFA_LOCAL:
 			local, _ = netip.AddrFromSlice(v)

@@ -77,7 +77,7 @@ func parseDevice(msg []byte) (device, error) {
 	}
 	head := nl.DeserializeIfInfomsg(msg)
 	d := device{index: int(head.Index), up: head.Flags&unix.IFF_UP != 0, peerNS: -1}
-	err := eachAttr(msg[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) {
+	err := EachAttr(msg[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			d.name = text(v)
@@ -108,7 +108,7 @@ func parseDevice(msg []byte) (device, error) {
 // data, slave kind, slave data; what is broken in them is left zero.
 func (d *device) parseInfo(b []byte) {
 	slave := ""
-	_ = eachAttr(b, func(kind uint16, v []byte) {
+	_ = EachAttr(b, func(kind uint16, v []byte) {
 		switch kind {
 		case nl.IFLA_INFO_KIND:
 			d.kind = text(v)
@@ -123,7 +123,7 @@ func (d *device) parseInfo(b []byte) {
 			slave = text(v)
 		case nl.IFLA_INFO_SLAVE_DATA:
 			if slave == kindBridge {
-				_ = eachAttr(v, func(kind uint16, v []byte) {
+				_ = EachAttr(v, func(kind uint16, v []byte) {
 					if kind == nl.IFLA_BRPORT_ISOLATED {
 						d.isolated = u8(v) != 0
 					}
@@ -134,7 +134,7 @@ func (d *device) parseInfo(b []byte) {
 }
 
 func parseBridge(b []byte) (s bridgeState) {
-	_ = eachAttr(b, func(kind uint16, v []byte) {
+	_ = EachAttr(b, func(kind uint16, v []byte) {
 		switch kind {
 		case nl.IFLA_BR_STP_STATE:
 			s.stp = u32(v)
@@ -150,7 +150,7 @@ func parseBridge(b []byte) (s bridgeState) {
 }
 
 func parseTun(b []byte) (s tunState) {
-	_ = eachAttr(b, func(kind uint16, v []byte) {
+	_ = EachAttr(b, func(kind uint16, v []byte) {
 		switch kind {
 		case nl.IFLA_TUN_OWNER:
 			s.owner, s.owned = u32(v), true
@@ -163,8 +163,9 @@ func parseTun(b []byte) (s tunState) {
 	return s
 }
 
-// eachAttr calls f for each attribute in b.
-func eachAttr(b []byte, f func(kind uint16, value []byte)) error {
+// EachAttr calls f for each netlink attribute in b, nested and byte-order
+// flags taken off its kind. It fails on an attribute that does not fit.
+func EachAttr(b []byte, f func(kind uint16, value []byte)) error {
 	for len(b) >= unix.SizeofRtAttr {
 		size := int(binary.NativeEndian.Uint16(b))
 		kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)

@@ -186,7 +186,7 @@ func parseRoute(msg []byte) (route, bool) {
 	if head.Family == unix.AF_INET6 {
 		dst = netip.IPv6Unspecified()
 	}
-	err := eachAttr(msg[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
+	err := EachAttr(msg[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
 		switch kind {
 		case unix.RTA_DST:
 			dst, _ = netip.AddrFromSlice(v)

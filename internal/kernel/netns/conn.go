@@ -140,6 +140,25 @@ func (c *Conn) Dump(build func() *nl.NetlinkRequest, answer uint16) ([][]byte, e
 	}
 }
 
+// Each is Dump for what may be too much to keep: f sees each answer as it
+// comes. It may see answers twice when a dump is asked for again; begin is
+// called before each attempt.
+func (c *Conn) Each(build func() *nl.NetlinkRequest, answer uint16, begin func(), f func(msg []byte)) error {
+	for try := 1; ; try++ {
+		begin()
+		req := build()
+		req.Flags |= unix.NLM_F_DUMP
+		req.Sockets = c.socks
+		err := req.ExecuteIter(unix.NETLINK_ROUTE, answer, func(msg []byte) bool { f(msg); return true })
+		if err == nil || errors.Is(err, netlink.ErrDumpInterrupted) && try == dumpTries {
+			return nil
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return err
+		}
+	}
+}
+
 // NSID returns the number by which links of this namespace name the namespace
 // with that file; -1 if the kernel has given it none, which means that no link
 // crosses between the two.

@@ -1,0 +1,191 @@
+package watch
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/sextant-net/sextant/internal/kernel/link"
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// publicMost is how many routes outside of the private ranges are kept. A
+// host that carries a full routing table has a million; what networks are
+// made from is private, and of that every route is kept.
+const publicMost = 4096
+
+// private are the ranges that networks may take prefixes from by themselves.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), // RFC 6598
+	netip.MustParsePrefix("fc00::/7"),      // RFC 4193
+}
+
+// routes is what is kept of the routing tables.
+type routes struct {
+	all      []plan.Route // not ours, defaults aside
+	defaults []hop
+	public   int // how many public routes there are, kept or not
+}
+
+// hop is a default route, or one leg of it.
+type hop struct {
+	v6     bool
+	index  int
+	metric int
+}
+
+// routeMsg is a decoded RTM_NEWROUTE or RTM_DELROUTE.
+type routeMsg struct {
+	prefix  netip.Prefix
+	table   int
+	proto   uint8
+	kind    uint8
+	cloned  bool
+	metric  int
+	links   []int // live ones
+	anyLink int   // live or not
+}
+
+// parseRoute decodes a route message.
+func parseRoute(msg []byte) (routeMsg, bool) {
+	if len(msg) < unix.SizeofRtMsg {
+		return routeMsg{}, false
+	}
+	head := nl.DeserializeRtMsg(msg)
+	r := routeMsg{
+		table: int(head.Table), proto: head.Protocol, kind: head.Type,
+		cloned: head.Flags&unix.RTM_F_CLONED != 0,
+	}
+	dst := netip.IPv4Unspecified()
+	switch head.Family {
+	case unix.AF_INET:
+	case unix.AF_INET6:
+		dst = netip.IPv6Unspecified()
+	default:
+		return r, false
+	}
+	err := link.EachAttr(msg[unix.SizeofRtMsg:], func(kind uint16, v []byte) {
+		switch kind {
+		case unix.RTA_DST:
+			dst, _ = netip.AddrFromSlice(v)
+		case unix.RTA_TABLE:
+			r.table = number(v)
+		case unix.RTA_PRIORITY:
+			r.metric = number(v)
+		case unix.RTA_OIF:
+			r.leg(number(v), uint32(head.Flags))
+		case unix.RTA_MULTIPATH:
+			r.legs(v)
+		}
+	})
+	r.prefix = netip.PrefixFrom(dst, int(head.Dst_len))
+	return r, err == nil && r.prefix.IsValid()
+}
+
+// leg takes in one next hop; a dead one leads nowhere.
+func (r *routeMsg) leg(index int, flags uint32) {
+	r.anyLink = index
+	if flags&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) == 0 {
+		r.links = append(r.links, index)
+	}
+}
+
+// legs reads RTA_MULTIPATH: a row of struct rtnexthop.
+func (r *routeMsg) legs(b []byte) {
+	for len(b) >= unix.SizeofRtNexthop {
+		size := int(binary.NativeEndian.Uint16(b))
+		if size < unix.SizeofRtNexthop || size > len(b) {
+			return
+		}
+		r.leg(int(binary.NativeEndian.Uint32(b[4:])), uint32(b[2]))
+		b = b[min(len(b), (size+3)&^3):]
+	}
+}
+
+// counts reports whether a route bears on facts at all.
+func (r routeMsg) counts() bool {
+	a := r.prefix.Addr()
+	return !r.cloned && r.proto != plan.RouteProtocol && r.kind == unix.RTN_UNICAST && r.table != unix.RT_TABLE_LOCAL &&
+		!a.IsLinkLocalUnicast() && !a.IsMulticast() && !a.IsLoopback()
+}
+
+func (r routeMsg) isPrivate() bool {
+	return slices.ContainsFunc(private, func(p netip.Prefix) bool { return p.Overlaps(r.prefix) })
+}
+
+// readRoutes reads the routing tables; the caller holds mu.
+func (w *Watcher) readRoutes() error {
+	c, err := w.spaces.Conn("")
+	if err != nil {
+		return err
+	}
+	var found routes
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		before := found
+		err := c.Each(func() *nl.NetlinkRequest {
+			req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
+			msg := &nl.RtMsg{}
+			msg.Family = family
+			req.AddData(msg)
+			return req
+		}, unix.RTM_NEWROUTE, func() {
+			found = routes{slices.Clone(before.all), slices.Clone(before.defaults), before.public}
+		}, func(msg []byte) {
+			if r, ok := parseRoute(msg); ok && r.counts() {
+				w.take(r, &found)
+			}
+		})
+		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return vnet.Errorf(vnet.ErrHost, "list routes: %w", err)
+		}
+	}
+	if found.public > publicMost && w.routes.public <= publicMost {
+		w.opt.Log.Info("the host has many routes: only private ones are all looked at", "routes", found.public)
+	}
+	slices.SortFunc(found.all, func(a, b plan.Route) int {
+		if c := comparePrefix(a.Prefix, b.Prefix); c != 0 {
+			return c
+		}
+		if a.Table != b.Table {
+			return a.Table - b.Table
+		}
+		return strings.Compare(a.Link, b.Link)
+	})
+	found.all = slices.Compact(found.all)
+	w.routes, w.stale = found, false
+	return nil
+}
+
+// take adds a route to what was found.
+func (w *Watcher) take(r routeMsg, found *routes) {
+	out := w.table.links[r.anyLink]
+	if out.ours() {
+		return // the kernel's own for an address of ours
+	}
+	if r.prefix.Bits() == 0 {
+		if r.table == unix.RT_TABLE_MAIN {
+			for _, index := range r.links {
+				found.defaults = append(found.defaults, hop{r.prefix.Addr().Is6(), index, r.metric})
+			}
+		}
+		return
+	}
+	if !r.isPrivate() {
+		if found.public++; found.public > publicMost {
+			return
+		}
+	}
+	found.all = append(found.all, plan.Route{Prefix: r.prefix, Table: r.table, Link: out.Name})
+}
