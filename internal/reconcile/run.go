@@ -50,7 +50,10 @@ func (r *Reconciler[K, V]) batches(touched map[K]bool, res *Result[K]) []batch[V
 			}
 			out[n].put = append(out[n].put, want)
 			// A key that moved to another layer is removed from its old one.
-			if old := r.layer(have); there && old >= 0 && r.layers[old].Target != r.layers[n].Target {
+			if !there {
+				continue
+			}
+			if old := r.layer(have); old >= 0 && r.layers[old].Target != r.layers[n].Target {
 				out[old].del = append(out[old].del, have)
 			}
 		default:
