@@ -95,7 +95,26 @@ func Command(c Config) *cobra.Command {
 		root.AddCommand(l.command())
 	}
 	root.AddCommand(c.Extra...)
+	for _, cmd := range c.Extra {
+		argsAreUsage(cmd)
+	}
 	return root
+}
+
+// argsAreUsage makes wrong arguments of commands that others bring errors of
+// usage.
+func argsAreUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return &usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		argsAreUsage(sub)
+	}
 }
 
 // unknownSub answers for a command that has only subcommands.

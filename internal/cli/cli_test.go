@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
 			f := native.NewFake()
+			f.Slow["slow"] = true
 			f.Broken["broken"] = vnet.Errorf(vnet.ErrHost, "nft is missing").WithHint("apt install nftables")
 			env.Values[fakeKey{}] = f
 			dir, err := os.MkdirTemp("", "sxt-cli-")

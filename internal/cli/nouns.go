@@ -70,7 +70,7 @@ var nouns = []noun{
 		name: "pool", kind: vnet.KindPool, short: "Pools: prefixes that subnets are cut from",
 		typ: reflect.TypeFor[vnet.Pool](), sort: []string{"name"},
 		columns: []column{
-			col("NAME", "name"), col("PREFIX", "prefix"), col("SUBNETS", "subnetLen"), col("SHARED", "shared"),
+			col("NAME", "name"), col("PREFIX", "prefix"), col("LENGTH", "subnetLen"), col("SHARED", "shared"),
 			wide("PROJECT", "project"), wide("ID", "id"),
 		},
 	},

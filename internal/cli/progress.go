@@ -20,7 +20,7 @@ func (c *call) progress(what string) (stop func()) {
 	if !ok || c.output != "" || !cwriter.IsTerminal(int(f.Fd())) {
 		return func() {}
 	}
-	done := make(chan struct{})
+	begun, done := time.Now(), make(chan struct{})
 	var shown sync.WaitGroup
 	shown.Go(func() {
 		select {
@@ -29,8 +29,8 @@ func (c *call) progress(what string) (stop func()) {
 		case <-time.After(patience):
 		}
 		p := mpb.New(mpb.WithOutput(f))
-		bar := p.AddSpinner(0, mpb.BarRemoveOnComplete(),
-			mpb.AppendDecorators(decor.Name(" "+what+": waiting for the host "), decor.Elapsed(decor.ET_STYLE_GO)))
+		bar := p.New(0, mpb.SpinnerStyle().PositionLeft(), mpb.BarWidth(1), mpb.BarRemoveOnComplete(),
+			mpb.AppendDecorators(decor.Name(what+": waiting for the host "), decor.NewElapsed(decor.ET_STYLE_GO, begun)))
 		<-done
 		bar.Abort(true)
 		p.Wait()

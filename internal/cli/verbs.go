@@ -21,11 +21,12 @@ const waitDefault = time.Minute
 // call is one run of a command on a noun.
 type call struct {
 	*app
-	noun   *noun
-	cmd    *cobra.Command
-	name   string
-	query  url.Values
-	noWait *bool
+	noun  *noun
+	cmd   *cobra.Command
+	name  string
+	query url.Values
+	// wait is how long a write waits for its host; 0 does not wait.
+	wait time.Duration
 }
 
 func (a *app) nounCommand(n *noun) *cobra.Command {
@@ -66,13 +67,24 @@ func (a *app) verb(n *noun, use, short string, run func(context.Context, *call, 
 	verb, rest, _ := strings.Cut(use, " ")
 	named := strings.HasPrefix(rest, "NAME") || strings.HasPrefix(rest, "ADDRESS")
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
-	var noWait bool
+	var noWait, everywhere bool
+	var wait time.Duration
 	if n.waits && verb != "list" && verb != "show" {
 		cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the host has done it")
+		cmd.Flags().DurationVar(&wait, "wait", waitDefault, "how long to wait until the host has done it")
+	}
+	if verb == "list" && !n.readOnly && n.kind != vnet.KindProject {
+		cmd.Flags().BoolVarP(&everywhere, "all-projects", "A", false, "list those of every project")
 	}
 	cmd.ValidArgsFunction = a.completer(n, verb, named)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c := &call{app: a, noun: n, cmd: cmd, query: url.Values{}, noWait: &noWait}
+		c := &call{app: a, noun: n, cmd: cmd, query: url.Values{}, wait: wait}
+		if noWait {
+			c.wait = 0
+		}
+		if everywhere {
+			c.query.Set("all-projects", "true")
+		}
 		if a.project != "" {
 			c.query.Set("project", a.project)
 		}
@@ -122,8 +134,8 @@ func (c *call) send(ctx context.Context, r client.Request, out any) error {
 		return err
 	}
 	r.Query = c.query
-	if r.Method != http.MethodGet && c.noun.waits && !*c.noWait {
-		r.Query.Set("wait", waitDefault.String())
+	if r.Method != http.MethodGet && c.wait > 0 {
+		r.Query.Set("wait", c.wait.String())
 		defer c.progress(c.noun.name + " " + c.name)()
 	}
 	return cl.Do(ctx, r, out)

@@ -38,7 +38,7 @@ func (a *api) registerSwitches(n noun[Network]) {
 		aim           Condition
 	}{
 		{"start", "Start a network", a.Verbs.Start, control.Running},
-		{"stop", "Stop a network", a.Verbs.Stop, control.Applied},
+		{"stop", "Stop a network", a.Verbs.Stop, control.Gone},
 	} {
 		op := a.op(http.MethodPost, "/v1/networks/{name}/"+s.verb, s.verb, "network", s.summary)
 		register(a, op, func(ctx context.Context, in *switchIn) (*objectOut[Network], error) {

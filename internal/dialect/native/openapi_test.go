@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -73,6 +74,33 @@ func TestOpenAPI(t *testing.T) {
 			if _, ok := doc.Paths[path][m]; !ok {
 				t.Errorf("%s %s is not described", m, path)
 			}
+		}
+	}
+}
+
+// TestReadmeNamesEveryPath holds the table of supported calls to what is
+// served.
+func TestReadmeNamesEveryPath(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile(openapiFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var api struct {
+		Paths map[string]any `json:"paths"`
+	}
+	if err := json.Unmarshal(doc, &api); err != nil {
+		t.Fatal(err)
+	}
+	for path := range api.Paths {
+		// Paths of one object stand beside their list.
+		path = strings.TrimSuffix(path, "/{name}")
+		i := strings.LastIndexByte(path, '/')
+		if !bytes.Contains(readme, []byte(path)) && !bytes.Contains(readme, []byte("`…"+path[i:]+"`")) {
+			t.Errorf("README.md lacks %s", path)
 		}
 	}
 }

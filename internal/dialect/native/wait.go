@@ -45,12 +45,17 @@ func concern(o vnet.Object) (ref vnet.Ref, host string, ok bool) {
 	return vnet.Ref{}, "", false
 }
 
-// aim is the condition that a write to o has to reach.
+// aim is the condition that a write to o has to reach: a network that is to
+// run has to, and of one that is not nothing may be left.
 func aim(o vnet.Object) Condition {
-	if n, ok := o.(*vnet.Network); ok && (n.Started == nil || *n.Started) {
+	n, ok := o.(*vnet.Network)
+	switch {
+	case !ok:
+		return control.Applied
+	case n.Started == nil || *n.Started:
 		return control.Running
 	}
-	return control.Applied
+	return control.Gone
 }
 
 // settle waits until the host has done what was wished of o. If that fails and
