@@ -147,6 +147,21 @@ func enterError(ns string, err error) error {
 	return e
 }
 
+// Scratch runs f on a thread in a new namespace without a name, which is gone
+// with everything in it when f returns.
+func Scratch(f func() error) error {
+	errc := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			errc <- vnet.Errorf(vnet.ErrHost, "make a network namespace: %w", err)
+			return
+		}
+		errc <- f()
+	}()
+	return <-errc
+}
+
 // Create makes a named namespace with loopback up, as `ip netns add` does. An
 // existing one is an ErrExists.
 func (s *Set) Create(name string) error {

@@ -31,8 +31,7 @@ func run(ctx context.Context, spaces *netns.Set, ns, script string, args ...stri
 	case err == nil:
 		return out.Bytes(), nil
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, vnet.Errorf(vnet.ErrUnsupported, "the command nft is missing").
-			WithHint("install nftables (apt install nftables)")
+		return nil, noProgram()
 	case ctx.Err() != nil:
 		return nil, vnet.Errorf(vnet.ErrUnavailable, "nft: %w", ctx.Err())
 	case errors.As(err, &exit):
