@@ -59,6 +59,10 @@ type Probe struct {
 // Result is what is to be done, releases before claims.
 type Result struct {
 	Releases []Release
+	// Replaced are addresses that were learnt and have another owner now: a
+	// DHCP lease or a port. Whoever made that owner has replaced our claim; so
+	// release one only if it still says slaac or fixed.
+	Replaced []Release
 	// Claims are leases without Meta and Host. A claim that the store refuses
 	// is told to the engine by Refused.
 	Claims []vnet.Lease
@@ -67,6 +71,7 @@ type Result struct {
 
 func (r *Result) add(o Result) {
 	r.Releases = append(r.Releases, o.Releases...)
+	r.Replaced = append(r.Replaced, o.Replaced...)
 	r.Claims = append(r.Claims, o.Claims...)
 	r.Probes = append(r.Probes, o.Probes...)
 }
@@ -139,19 +144,20 @@ func (e *Engine) RemoveNetwork(now time.Time, id vnet.ID) Result {
 
 // SetKnown says which addresses of the network have owners already: ports'
 // own, DHCP leases, reservations. They are not learnt; what was learnt of them
-// is released.
+// is Replaced.
 func (e *Engine) SetKnown(now time.Time, id vnet.ID, known []netip.Addr) Result {
 	n := e.network(id)
 	n.known = make(map[netip.Addr]bool, len(known))
 	for _, a := range known {
 		n.known[a] = true
 	}
-	return e.review(now, id, func(a netip.Addr) string {
+	r := e.review(now, id, func(a netip.Addr) string {
 		if n.known[a] {
 			return "known otherwise"
 		}
 		return ""
 	})
+	return Result{Replaced: r.Releases}
 }
 
 // Know adds one address to those that have owners.
@@ -162,7 +168,7 @@ func (e *Engine) Know(now time.Time, id vnet.ID, a netip.Addr) Result {
 		return Result{}
 	}
 	x.rival = nil
-	return e.drop(now, x, "known otherwise")
+	return Result{Replaced: e.drop(now, x, "known otherwise").Releases}
 }
 
 // Unknow takes one address from those that have owners: its lease has ended.

@@ -41,6 +41,9 @@ func script(t *testing.T, lines string) string {
 		for _, x := range r.Releases {
 			out = append(out, fmt.Sprintf("%v release %s: %s", at, x.Address, x.Why))
 		}
+		for _, x := range r.Replaced {
+			out = append(out, fmt.Sprintf("%v replaced %s", at, x.Address))
+		}
 		for _, c := range r.Claims {
 			s := fmt.Sprintf("%v claim %s %s %s %s", at, c.Port, c.Address, c.How, c.Subnet)
 			if c.Temporary {
@@ -133,7 +136,7 @@ func TestEngine(t *testing.T) {
 			"0s claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n11s probe port1 fd00::53"},
 		{"moves at once when the old link goes during a contest", "0s g1 na fd00::53\n10s g2 na fd00::53\n10.5s g1 gone",
 			"0s claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n10.5s release fd00::53: link gone\n10.5s claim port2 fd00::53 fixed six"},
-		{"a lease comes", "0s g1 na fd00::53\n1s g1 know fd00::53\n2s g1 na fd00::53", "0s claim port1 fd00::53 fixed six\n1s release fd00::53: known otherwise"},
+		{"a lease comes", "0s g1 na fd00::53\n1s g1 know fd00::53\n2s g1 na fd00::53", "0s claim port1 fd00::53 fixed six\n1s replaced fd00::53"},
 		{"the store refuses", "0s g1 na fd00::53\n0s g1 refused fd00::53\n99s", "0s claim port1 fd00::53 fixed six"},
 		{"renumbered", "0s g1 na fd00::53\n1s g1 renumber\n2s g1 na fd00::53", "0s claim port1 fd00::53 fixed six\n1s release fd00::53: prefix gone"},
 	} {
@@ -186,7 +189,7 @@ func TestProperties(t *testing.T) {
 		owner := map[netip.Addr]vnet.ID{}
 		known := map[netip.Addr]bool{}
 		take := func(r Result) {
-			for _, x := range r.Releases {
+			for _, x := range append(r.Releases, r.Replaced...) {
 				if _, held := owner[x.Address]; !held {
 					t.Fatalf("release of %s, which nobody holds", x.Address)
 				}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+
+	"github.com/sextant-net/sextant/internal/agent"
+	"github.com/sextant-net/sextant/internal/ask"
+	"github.com/sextant-net/sextant/internal/build"
+	"github.com/sextant-net/sextant/internal/config"
+	"github.com/sextant-net/sextant/internal/control"
+	"github.com/sextant-net/sextant/internal/daemon"
+	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/kernel/hear"
+	"github.com/sextant-net/sextant/internal/kernel/netns"
+	"github.com/sextant-net/sextant/internal/kernel/watch"
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/store"
+)
+
+// agentRole runs the process that has the host's network in hand.
+func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err error) {
+	hold, err := daemon.Enter(conf.RunDir, roleAgent)
+	if err != nil {
+		return err
+	}
+	defer hold.Close()
+	state := filepath.Join(conf.StateDir, "agent")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return wrap("state directory", err)
+	}
+	spaces, err := netns.New()
+	if err != nil {
+		return wrap("namespaces", err)
+	}
+	defer func() { err = errors.Join(err, spaces.Close()) }()
+	kernel, err := agent.NewKernel(spaces, state)
+	if err != nil {
+		return wrap("kernel", err)
+	}
+	finder, err := watch.New(spaces, watch.Options{Features: agent.Features(spaces), Log: log})
+	if err != nil {
+		return wrap("facts of the host", err)
+	}
+	watched := make(chan error, 1)
+	go func() { watched <- finder.Run(ctx) }()
+
+	db, err := store.Open(ctx, storeConfig(conf, log, true))
+	if err != nil {
+		return wrap("store", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	ears, err := openEars(spaces, log)
+	if err != nil {
+		// Guests work all the same: only what they do not ask us stays unknown.
+		log.Warn("cannot hear guests", "error", err)
+	}
+	a, err := agent.New(agent.Config{
+		Host: conf.Host, Version: build.Read().Version, Kernel: kernel, Finder: finder, Store: db, StateDir: state,
+		InNS: spaces.Do, DUID: serverDUID(conf.Host), Log: log, Ears: ears,
+	})
+	if err != nil {
+		return wrap("agent", err)
+	}
+	questions, err := net.Listen("unix", freshSocket(conf.RunDir, askSocket))
+	if err != nil {
+		return wrap("questions", err)
+	}
+	asked := make(chan error, 1)
+	go func() { asked <- ask.Serve(ctx, questions, a) }()
+	log.Info("working", "host", conf.Host)
+	return errors.Join(a.Run(ctx), <-asked, <-watched)
+}
+
+// openEars opens the sockets by which guests are heard and asked.
+func openEars(spaces *netns.Set, log *slog.Logger) (*agent.Ears, error) {
+	l, err := hear.Listen(spaces.Do, "", plan.HearGroup, log)
+	if err != nil {
+		return nil, err
+	}
+	p, err := hear.NewProber(spaces.Do, "")
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &agent.Ears{C: l.C, Send: p.Send}, nil
+}
+
+// serverDUID identifies this host's DHCPv6 server for ever: a DUID-UUID (RFC
+// 6355) made of the host's name in the installation.
+func serverDUID(host string) []byte {
+	u := uuid.NewSHA1(uuid.NameSpaceURL, []byte("urn:sextant:dhcp6:"+host))
+	return ipam.NewDUIDUUID(u).Bytes()
+}
+
+// freshSocket removes a socket that a process left behind; the run directory
+// is held by this one.
+func freshSocket(dir, name string) string {
+	path := filepath.Join(dir, name)
+	_ = os.Remove(path)
+	return path
+}
+
+// asker carries control's questions to this host's agent.
+type asker struct{ client ask.Client }
+
+func newAsker(conf config.Config) *asker {
+	return &asker{ask.Client{Socket: filepath.Join(conf.RunDir, askSocket), Host: conf.Host}}
+}
+
+func (a *asker) Ask(ctx context.Context, q control.Question) (json.RawMessage, error) {
+	return a.client.Ask(ctx, q.Host, q.Verb, q.Args)
+}

@@ -1,0 +1,308 @@
+// Package agent is the host's loop: what the store wants and what the host has
+// go in, a plan comes out, the kernel and the protocol servers are made to fit
+// it, and what happened is reported.
+//
+// One goroutine (Run) owns all state; everything else, servers, watcher and
+// store, speaks to it through channels. While the store is away the agent goes
+// on from the snapshot that it keeps on disk.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/kernel/watch"
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Finder finds the facts of the host: a watch.Watcher.
+type Finder interface {
+	// Facts returns what is known now; nobody changes it.
+	Facts() *plan.Facts
+	// Changed tells what happened since the last time, debounced.
+	Changed() <-chan watch.Change
+	// Own says that changes until done are our own.
+	Own() (done func())
+}
+
+// Config is what an Agent is made of.
+type Config struct {
+	Host     string
+	Version  string
+	Kernel   Kernel
+	Finder   Finder
+	Store    Store
+	StateDir string // the snapshot is kept here
+	InNS     func(ns string, f func() error) error
+	DUID     []byte // of the DHCPv6 server
+	Log      *slog.Logger
+	Now      func() time.Time
+	// Ears delivers what guests' ports say, in the host's namespace; nil: deaf.
+	Ears *Ears
+	// Foreign looks for other programs' rules that would stop guests' traffic
+	// over the links; nil: nobody looks.
+	Foreign func(ctx context.Context, links []string) []vnet.Problem
+}
+
+// Agent is the host's loop.
+type Agent struct {
+	cfg   Config
+	log   *slog.Logger
+	snap  *plan.Snapshot
+	facts *plan.Facts
+	rungs map[vnet.ID]plan.Rung
+	union *union
+	srv   *servers
+	claim *claims
+	index *index
+	rep   *reporter
+	keep  *keeper
+	ears  *hearing
+
+	calls   chan func() // run in the loop
+	dirty   map[vnet.Ref]bool
+	changed map[vnet.Ref]bool // objects to report of
+	zones   map[vnet.ID]bool  // networks whose names changed
+	failed  map[plan.Key]error
+	climb   bool           // the ladder must be asked again
+	settled bool           // the store or the kept snapshot has spoken
+	resting bool           // after cleanup, until the next start
+	foreign []vnet.Problem // what other programs' rules would do to guests
+
+	ctx      context.Context            // Run's, for what happens on a packet
+	odd      map[int]bool               // links of others that were heard, by index
+	refused  map[scoped]bool            // prefixes that the store did not give, until the next decision
+	troubles map[vnet.ID][]vnet.Problem // what the servers last said
+	lookAt   time.Time                  // when foreign rules are looked at again
+}
+
+// resyncEvery is how often everything is compared without cause.
+const resyncEvery = 5 * time.Minute
+
+// New makes an agent; Run starts it.
+func New(cfg Config) (*Agent, error) {
+	if cfg.Host == "" || cfg.Kernel == nil || cfg.Finder == nil || cfg.Store == nil || cfg.InNS == nil {
+		return nil, errors.New("agent: Host, Kernel, Finder, Store and InNS are required")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	a := &Agent{
+		cfg: cfg, log: cfg.Log, snap: plan.NewSnapshot(cfg.Host), facts: &plan.Facts{}, union: newUnion(), index: newIndex(),
+		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
+		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, failed: map[plan.Key]error{},
+		refused: map[scoped]bool{}, odd: map[int]bool{}, ctx: context.Background(),
+	}
+	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.Log, cfg.Now)
+	a.rep = newReporter(cfg.Store, cfg.Log)
+	a.keep = newKeeper(cfg.StateDir, cfg.Log)
+	a.ears = newHearing(a, cfg.Ears)
+	a.srv = newServers(serverConfig{
+		InNS: cfg.InNS, Claims: a.claim, Host: cfg.Host, DUID: cfg.DUID, Log: cfg.Log, Now: cfg.Now,
+		Neighbour: a.ears.near.lookup,
+	})
+	return a, nil
+}
+
+// Run works until ctx ends. Guests keep their traffic afterwards: nothing in
+// the kernel is taken down.
+func (a *Agent) Run(ctx context.Context) error {
+	updates, err := a.cfg.Store.Follow(ctx, a.cfg.Host)
+	if err != nil {
+		return fmt.Errorf("agent: follow the store: %w", err)
+	}
+	a.ctx = ctx
+	a.takeFacts()
+	if old := a.keep.load(a.cfg.Host); old != nil {
+		a.log.Info("starting from the kept snapshot", "revision", old.Revision)
+		a.reset(old)
+	}
+	go a.claim.run(ctx)
+	go a.rep.run(ctx)
+	go a.keep.run(ctx)
+	resync := time.NewTicker(resyncEvery)
+	defer resync.Stop()
+	check := time.NewTicker(2 * time.Second)
+	defer check.Stop()
+	full := true
+	for {
+		a.work(ctx, full)
+		full = false
+		select {
+		case <-ctx.Done():
+			return errors.Join(a.srv.close()...)
+		case u, ok := <-updates:
+			if !ok {
+				return errors.New("agent: the store's updates ended")
+			}
+			a.take(u)
+		case f := <-a.cfg.Finder.Changed():
+			full = a.find(f)
+		case h := <-a.ears.heard():
+			a.ears.take(h)
+		case f := <-a.calls:
+			f()
+		case <-resync.C:
+			full = true
+		case <-check.C:
+			a.check(ctx)
+		}
+		a.drain(updates)
+	}
+}
+
+// drain takes what else is waiting, so that a burst is worked in one pass.
+func (a *Agent) drain(updates <-chan vnet.Update) {
+	for range 4096 {
+		select {
+		case u, ok := <-updates:
+			if !ok {
+				return
+			}
+			a.take(u)
+		case f := <-a.calls:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+// do runs f in the loop, soon.
+func (a *Agent) do(f func()) { a.calls <- f }
+
+// take works an update of the store into the snapshot.
+func (a *Agent) take(u vnet.Update) {
+	if u.Reset {
+		s := plan.NewSnapshot(a.cfg.Host)
+		for _, o := range u.Put {
+			s.Put(o)
+		}
+		s.Revision = u.Revision
+		a.reset(s)
+		return
+	}
+	for _, o := range u.Put {
+		a.put(o)
+	}
+	for _, r := range u.Delete {
+		a.remove(r)
+	}
+	a.snap.Revision = max(a.snap.Revision, u.Revision)
+	a.keep.set(a.snap)
+}
+
+// reset replaces the whole snapshot. What is in both stays as it is: the plan
+// says so.
+func (a *Agent) reset(s *plan.Snapshot) {
+	for _, r := range plan.Owners(a.snap) {
+		a.dirty[r] = true
+	}
+	for id, l := range a.snap.Leases {
+		if s.Leases[id] == nil {
+			a.srv.lease(l, true)
+			a.claim.forget(l)
+		}
+	}
+	a.snap = s
+	for _, r := range plan.Owners(s) {
+		a.dirty[r], a.changed[r] = true, true
+	}
+	for _, l := range s.Leases {
+		a.claim.learn(l)
+		a.srv.lease(l, false)
+	}
+	for id := range s.Networks {
+		a.zones[id] = true
+	}
+	for id := range s.Subnets {
+		a.changed[vnet.Ref{Kind: vnet.KindSubnet, ID: id}] = true
+	}
+	a.ears.reset()
+	a.climb, a.settled = true, true
+	a.keep.set(s)
+}
+
+func (a *Agent) put(o vnet.Object) {
+	ref := vnet.RefOf(o)
+	if old := a.snap.Get(ref); old != nil {
+		a.touch(old)
+	}
+	a.snap.Put(o)
+	a.touch(o)
+	a.changed[ref] = true
+	if l, ok := o.(*vnet.Lease); ok {
+		a.claim.learn(l)
+		a.srv.lease(l, false)
+		a.ears.lease(l)
+	}
+}
+
+func (a *Agent) remove(r vnet.Ref) {
+	old := a.snap.Get(r)
+	if old == nil {
+		return
+	}
+	a.touch(old)
+	a.snap.Delete(r)
+	a.changed[r] = true
+	if l, ok := old.(*vnet.Lease); ok {
+		a.srv.lease(l, true)
+		a.claim.forget(l)
+		a.ears.released(l)
+	}
+}
+
+// touch marks what depends on an object.
+func (a *Agent) touch(o vnet.Object) {
+	for _, r := range plan.Affected(a.snap, o) {
+		a.dirty[r] = true
+	}
+	switch o := o.(type) {
+	case *vnet.Lease:
+		a.zones[o.Network] = true
+	case *vnet.Port:
+		a.zones[o.Network] = true
+	case *vnet.Reservation:
+		a.zones[o.Network] = true
+	case *vnet.Network, *vnet.Subnet, *vnet.Activation, *vnet.PrefixAssignment, *vnet.Installation:
+		a.climb = true
+	}
+}
+
+// find takes a finding in; it reports whether everything must be compared.
+func (a *Agent) find(f watch.Change) bool {
+	if f.Facts {
+		a.takeFacts()
+	}
+	if f.NFT {
+		a.lookAt = time.Time{}
+	}
+	return f.Drift
+}
+
+// takeFacts marks everything that the new facts change. Ports depend on few of
+// them; fragments that come out the same cost no kernel work.
+func (a *Agent) takeFacts() {
+	old := a.facts
+	now := *a.cfg.Finder.Facts()
+	now.Rungs = a.rungs
+	a.facts = &now
+	a.srv.dns.SetUpstreams(now.Resolvers)
+	a.ears.setLinks(now.Links)
+	a.rep.host(a.cfg.Host, a.cfg.Version, &now)
+	a.climb = true
+	if sameForPlans(old, &now) {
+		return
+	}
+	for _, r := range plan.Owners(a.snap) {
+		a.dirty[r] = true
+	}
+}

@@ -1,0 +1,71 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Answer answers control's questions. It is called from many goroutines; what
+// needs the loop's state is asked of the loop.
+func (a *Agent) Answer(ctx context.Context, verb string, _ json.RawMessage) (json.RawMessage, error) {
+	switch verb {
+	case "facts":
+		return a.inLoop(ctx, func() (any, error) { return hostFacts(a.cfg.Version, a.facts), nil })
+	case "cleanup":
+		return a.inLoop(ctx, func() (any, error) { return a.cleanup(ctx) })
+	}
+	return nil, vnet.Errorf(vnet.ErrUnsupported, "this agent does not know the question %q", verb).
+		WithHint("agent and control may be of different versions: restart the daemon")
+}
+
+// inLoop runs f in the loop and encodes what it returns.
+func (a *Agent) inLoop(ctx context.Context, f func() (any, error)) (json.RawMessage, error) {
+	type result struct {
+		raw json.RawMessage
+		err error
+	}
+	done := make(chan result, 1)
+	run := func() {
+		v, err := f()
+		if err != nil {
+			done <- result{err: err}
+			return
+		}
+		raw, err := json.Marshal(v)
+		done <- result{raw, err}
+	}
+	select {
+	case a.calls <- run:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case r := <-done:
+		return r.raw, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Cleaned is the answer to "cleanup".
+type Cleaned struct {
+	Removed int `json:"removed"` // kernel objects
+	Failed  int `json:"failed"`
+}
+
+// cleanup removes everything that Sextant put on this host. The agent then
+// rests until it is started again; what is wished stays in the store.
+func (a *Agent) cleanup(ctx context.Context) (Cleaned, error) {
+	a.resting = true
+	for id := range a.srv.services {
+		a.srv.setService(id, nil, nil)
+	}
+	a.cfg.Kernel.Want(nil)
+	res, err := a.cfg.Kernel.Resync(ctx)
+	if err != nil {
+		return Cleaned{}, vnet.Errorf(vnet.ErrHost, "not everything could be looked at: %w", err)
+	}
+	return Cleaned{Removed: len(res.Deleted), Failed: len(res.Failed)}, nil
+}

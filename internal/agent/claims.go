@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// claimBatch is how many claims go to the store at a time: what one of its
+// transactions holds.
+const claimBatch = 64
+
+// claims carries leases from the servers to the store, in batches, and tells
+// the servers when each is durable. Its methods may be called from any
+// goroutine.
+type claims struct {
+	store Store
+	host  string
+	log   *slog.Logger
+	now   func() time.Time
+	index *index
+
+	mu    sync.Mutex
+	queue []claim
+	known map[leaseKey]vnet.ID // the object that holds an address
+	wake  chan struct{}
+}
+
+type leaseKey struct {
+	network vnet.ID
+	addr    netip.Addr
+}
+
+type claim struct {
+	lease   vnet.Lease
+	release bool
+	done    func(error)
+}
+
+func newClaims(store Store, index *index, host string, log *slog.Logger, now func() time.Time) *claims {
+	return &claims{store: store, index: index, host: host, log: log, now: now, known: map[leaseKey]vnet.ID{}, wake: make(chan struct{}, 1)}
+}
+
+// Commit asks that a lease become durable; done is called once, possibly nil.
+func (c *claims) Commit(l vnet.Lease, done func(error)) {
+	if done == nil {
+		done = func(err error) {
+			if err != nil {
+				c.log.Warn("claim not kept", "address", l.Address, "error", err)
+			}
+		}
+	}
+	c.enqueue(claim{lease: l, done: done})
+}
+
+// Release gives an address back.
+func (c *claims) Release(l vnet.Lease) {
+	c.enqueue(claim{lease: l, release: true, done: func(error) {}})
+}
+
+func (c *claims) enqueue(x claim) {
+	c.mu.Lock()
+	c.queue = append(c.queue, x)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// learn remembers which object holds an address, from the store's updates.
+func (c *claims) learn(l *vnet.Lease) {
+	if l.Host != c.host {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known[leaseKey{l.Network, l.Address}] = l.ID
+}
+
+func (c *claims) forget(l *vnet.Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := (leaseKey{l.Network, l.Address}); c.known[k] == l.ID {
+		delete(c.known, k)
+	}
+}
+
+// run sends what is queued until ctx ends. While one batch is on its way the
+// next one gathers, so that the store's speed sets the size of the batches.
+func (c *claims) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		}
+		for {
+			batch := c.take()
+			if len(batch) == 0 {
+				break
+			}
+			c.send(ctx, batch)
+		}
+	}
+}
+
+func (c *claims) take() []claim {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(len(c.queue), claimBatch)
+	batch := append([]claim(nil), c.queue[:n]...)
+	c.queue = append(c.queue[:0], c.queue[n:]...)
+	return batch
+}
+
+func (c *claims) send(ctx context.Context, batch []claim) {
+	var put []vnet.Object
+	var release []vnet.Ref
+	var putDone, releaseDone []int
+	for i := range batch {
+		l := c.complete(batch[i].lease)
+		if !batch[i].release {
+			put = append(put, &l)
+			putDone = append(putDone, i)
+			continue
+		}
+		if l.ID == "" {
+			continue
+		}
+		release = append(release, vnet.RefOf(&l))
+		releaseDone = append(releaseDone, i)
+	}
+	if len(put)+len(release) == 0 {
+		return
+	}
+	errs := c.store.Claim(ctx, put, release)
+	c.mu.Lock()
+	for k, o := range put {
+		if l := o.(*vnet.Lease); errs[k] == nil {
+			c.known[leaseKey{l.Network, l.Address}] = l.ID
+		}
+	}
+	c.mu.Unlock()
+	for k, i := range putDone {
+		batch[i].done(errs[k])
+	}
+	for k, i := range releaseDone {
+		err := errs[len(put)+k]
+		if err != nil && !vnet.Is(err, vnet.ErrNotFound) {
+			c.log.Warn("release not done", "lease", release[k].ID, "error", err)
+		}
+		batch[i].done(err)
+	}
+}
+
+// complete gives a lease its object's ID, its host, and the host part under
+// which its address is unique in its subnet. An address that the port owns
+// anyway is held by the port.
+func (c *claims) complete(l vnet.Lease) vnet.Lease {
+	c.mu.Lock()
+	l.ID = c.known[leaseKey{l.Network, l.Address}]
+	c.mu.Unlock()
+	if l.ID == "" {
+		l.ID = vnet.ID(uuid.NewString())
+		l.Created = c.now()
+	}
+	l.Host = c.host
+	l.Updated = c.now()
+	l.Revision = vnet.AnyRevision
+	if l.Address.Is4() {
+		l.Family = vnet.IPv4
+	} else {
+		l.Family = vnet.IPv6
+	}
+	sub, ok := c.index.subnetOf(l.Network, l.Address)
+	if owner := c.index.ownerOf(l.Network, l.Address); !ok || owner != "" {
+		l.Subnet, l.HostPart = "", 0
+		return l
+	}
+	l.Subnet = sub.ID
+	if l.Address.Is4() {
+		l.HostPart = hostPart4(sub.Prefix, l.Address)
+	}
+	return l
+}
+
+func hostPart4(p netip.Prefix, a netip.Addr) uint64 {
+	b, m := a.As4(), p.Masked().Addr().As4()
+	return uint64(binary.BigEndian.Uint32(b[:]) ^ binary.BigEndian.Uint32(m[:]))
+}

@@ -1,0 +1,296 @@
+package agent
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/agent/learn"
+	"github.com/sextant-net/sextant/internal/kernel/hear"
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Ears is how the agent hears guests and asks them: *hear.Listener and
+// *hear.Prober of the host's namespace.
+type Ears struct {
+	C    func() <-chan hear.Heard
+	Send func(hear.Probe) error
+}
+
+// hearing feeds what guests say to the learning engine and carries out what it
+// decides. It belongs to the loop.
+type hearing struct {
+	a      *Agent
+	ears   *Ears
+	engine *learn.Engine
+	timer  *time.Timer
+
+	links    map[int]plan.Link   // bridge ports, by index
+	bridges  map[string]vnet.ID  // network by bridge device
+	services map[vnet.ID]*served // networks in service
+	devices  map[string]vnet.ID  // port by host device
+	macs     map[macKey]vnet.ID  // port by MAC
+	ports    map[vnet.ID]plan.Guest
+	near     *neighbours
+	stale    map[vnet.ID]bool // networks whose known addresses changed
+}
+
+type served struct {
+	svc    *plan.Service
+	linked netip.Addr // the gateway's link-local address, source of probes
+}
+
+type macKey struct {
+	network vnet.ID
+	mac     vnet.MAC
+}
+
+func newHearing(a *Agent, ears *Ears) *hearing {
+	h := &hearing{
+		a: a, ears: ears, links: map[int]plan.Link{}, bridges: map[string]vnet.ID{}, services: map[vnet.ID]*served{},
+		devices: map[string]vnet.ID{}, macs: map[macKey]vnet.ID{}, ports: map[vnet.ID]plan.Guest{}, stale: map[vnet.ID]bool{},
+		near: newNeighbours(),
+	}
+	h.engine = learn.New(learn.Config{Trace: func(n vnet.ID, addr netip.Addr, from, to learn.State, why string) {
+		a.log.Debug("address", "network", n, "address", addr, "from", from, "to", to, "why", why)
+	}})
+	return h
+}
+
+// heard is where packets come from; nil, which blocks for ever, without ears.
+func (h *hearing) heard() <-chan hear.Heard {
+	if h.ears == nil {
+		return nil
+	}
+	return h.ears.C()
+}
+
+// take works one packet in.
+func (h *hearing) take(p hear.Heard) {
+	ev, err := hear.Parse(p.EtherType, p.Packet)
+	if err != nil || ev == nil {
+		return
+	}
+	holder, ok := h.holderAt(p.Link, p.MAC)
+	if !ok {
+		return
+	}
+	if s := h.services[holder.Network]; s != nil {
+		h.near.hear(s.svc.Link, p.MAC, ev)
+	}
+	if l := h.links[p.Link]; holder.Port == "" || h.ports[holder.Port].Device == "" {
+		h.a.strangeLink(l, holder.Network, p.MAC)
+	}
+	h.refresh()
+	h.carryOut(h.engine.Hear(p.Time, holder, ev))
+}
+
+// holderAt is the guest behind a bridge port.
+func (h *hearing) holderAt(link int, mac vnet.MAC) (learn.Holder, bool) {
+	l, ok := h.links[link]
+	if !ok {
+		return learn.Holder{}, false
+	}
+	network, ok := h.bridges[l.Master]
+	if !ok {
+		return learn.Holder{}, false
+	}
+	port, ok := h.devices[l.Name]
+	if !ok {
+		port = h.macs[macKey{network, mac}]
+	}
+	return learn.Holder{Link: link, Network: network, Port: port, MAC: mac}, true
+}
+
+// setLinks takes the host's links in; guests whose link went, or lost its
+// carrier, use no address any more.
+func (h *hearing) setLinks(links map[string]plan.Link) {
+	now := map[int]plan.Link{}
+	for _, l := range links {
+		if l.Master != "" && l.Carrier {
+			now[l.Index] = l
+		}
+	}
+	for index := range h.links {
+		if _, there := now[index]; !there {
+			h.carryOut(h.engine.LinkGone(h.a.cfg.Now(), index))
+		}
+	}
+	h.links = now
+}
+
+// network says that a network is served, or served differently.
+func (h *hearing) network(svc *plan.Service) {
+	known := h.services[svc.Network] != nil
+	h.services[svc.Network] = &served{svc: svc, linked: linkLocal(svc.MAC)}
+	h.bridges[svc.Bridge] = svc.Network
+	h.stale[svc.Network] = true
+	h.carryOut(h.engine.SetNetwork(h.a.cfg.Now(), svc.Network, svc.Subnets))
+	if !known {
+		h.adopt(svc.Network)
+	}
+}
+
+func (h *hearing) networkGone(id vnet.ID) {
+	s := h.services[id]
+	if s == nil {
+		return
+	}
+	h.carryOut(h.engine.RemoveNetwork(h.a.cfg.Now(), id))
+	delete(h.services, id)
+	delete(h.stale, id)
+	delete(h.bridges, s.svc.Bridge)
+}
+
+func (h *hearing) port(g *plan.Guest) {
+	h.portGone(g.Port)
+	h.ports[g.Port] = *g
+	h.macs[macKey{g.Network, g.MAC}] = g.Port
+	if g.Device != "" {
+		h.devices[g.Device] = g.Port
+	}
+	h.stale[g.Network] = true
+}
+
+func (h *hearing) portGone(id vnet.ID) {
+	g, ok := h.ports[id]
+	if !ok {
+		return
+	}
+	delete(h.ports, id)
+	delete(h.macs, macKey{g.Network, g.MAC})
+	if h.devices[g.Device] == id {
+		delete(h.devices, g.Device)
+	}
+	h.stale[g.Network] = true
+}
+
+// lease says that the store has a lease; released that it has it no more.
+func (h *hearing) lease(l *vnet.Lease) {
+	if l.How == vnet.HowDHCPv4 || l.How == vnet.HowDHCPv6 {
+		h.stale[l.Network] = true
+	}
+}
+
+func (h *hearing) released(l *vnet.Lease) { h.lease(l) }
+
+// reset forgets nothing: the same networks and ports follow at once.
+func (h *hearing) reset() {
+	for id := range h.services {
+		h.stale[id] = true
+	}
+}
+
+// refresh tells the engine which addresses have owners already.
+func (h *hearing) refresh() {
+	for id := range h.stale {
+		var known []netip.Addr
+		for _, p := range h.a.snap.PortsOf(id) {
+			for _, a := range h.ports[p.ID].Addresses {
+				known = append(known, a.Address)
+			}
+		}
+		for _, l := range h.a.snap.LeasesOf(id) {
+			if l.How == vnet.HowDHCPv4 || l.How == vnet.HowDHCPv6 {
+				known = append(known, l.Address)
+			}
+		}
+		h.carryOut(h.engine.SetKnown(h.a.cfg.Now(), id, known))
+	}
+	clear(h.stale)
+}
+
+// adopt takes up what was learnt before a restart: the guests behind our own
+// ports are asked, the others are learnt anew when they speak.
+func (h *hearing) adopt(network vnet.ID) {
+	for _, l := range h.a.snap.LeasesOf(network) {
+		if l.Host != h.a.cfg.Host || l.How != vnet.HowSLAAC && l.How != vnet.HowFixed {
+			continue
+		}
+		holder, ok := h.holderOf(l)
+		if !ok {
+			h.a.claim.Release(*l)
+			continue
+		}
+		h.carryOut(h.engine.Adopt(h.a.cfg.Now(), holder, *l))
+	}
+}
+
+func (h *hearing) holderOf(l *vnet.Lease) (learn.Holder, bool) {
+	dev := ""
+	if p := h.a.snap.Ports[l.Port]; p != nil && p.Binding != nil {
+		if dev = p.Binding.Device; p.Binding.Plug == vnet.PlugVeth {
+			dev = plan.PortName(p.ID)
+		}
+	}
+	link, ok := h.a.facts.Links[dev]
+	if !ok || !link.Carrier {
+		return learn.Holder{}, false
+	}
+	return learn.Holder{Link: link.Index, Network: l.Network, Port: l.Port, MAC: l.MAC}, true
+}
+
+// carryOut does what the engine decided, and winds its clock.
+func (h *hearing) carryOut(r learn.Result) {
+	for _, rel := range r.Releases {
+		h.a.claim.Release(vnet.Lease{Network: rel.Network, Address: rel.Address})
+	}
+	for _, l := range r.Claims {
+		h.a.claim.Commit(l, func(err error) {
+			if err == nil {
+				return
+			}
+			h.a.log.Info("learnt address not kept", "address", l.Address, "error", err)
+			h.a.do(func() { h.engine.Refused(l.Network, l.Address) })
+		})
+	}
+	for _, p := range r.Probes {
+		h.probe(p)
+	}
+	h.wind()
+}
+
+// probe asks a guest about an address.
+func (h *hearing) probe(p learn.Probe) {
+	s := h.services[p.Network]
+	if h.ears == nil || s == nil {
+		return
+	}
+	q := hear.Probe{Link: p.Link, Target: p.Target, MAC: p.MAC, Gateway: s.svc.MAC, Source: s.linked}
+	if p.Target.Is4() {
+		q.Source = netip.Addr{}
+		for _, sub := range s.svc.Subnets {
+			if sub.Prefix.Contains(p.Target) {
+				q.Source = sub.Gateway
+			}
+		}
+	}
+	if err := h.ears.Send(q); err != nil {
+		h.a.log.Debug("probe not sent", "address", p.Target, "error", err)
+	}
+}
+
+// wind sets the timer for the engine's next deadline.
+func (h *hearing) wind() {
+	next := h.engine.Next()
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	if next.IsZero() {
+		return
+	}
+	h.timer = time.AfterFunc(max(0, next.Sub(h.a.cfg.Now())), func() {
+		h.a.do(func() { h.tick(h.a.cfg.Now()) })
+	})
+}
+
+func (h *hearing) tick(now time.Time) {
+	h.refresh()
+	h.carryOut(h.engine.Tick(now))
+}
+
+// linkLocal is the link-local address that the kernel makes of a MAC (RFC 4291
+// appendix A).
+func linkLocal(m vnet.MAC) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: m[0] ^ 2, 9: m[1], 10: m[2], 11: 0xff, 12: 0xfe, 13: m[3], 14: m[4], 15: m[5]})
+}

@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// index answers, to any goroutine, what the loop knows of addresses: which
+// subnet they lie in, and which port owns them.
+type index struct {
+	mu      sync.RWMutex
+	subnets map[vnet.ID][]plan.Subnet
+	owners  map[leaseKey]vnet.ID
+	guests  map[vnet.ID][]leaseKey
+}
+
+func newIndex() *index {
+	return &index{subnets: map[vnet.ID][]plan.Subnet{}, owners: map[leaseKey]vnet.ID{}, guests: map[vnet.ID][]leaseKey{}}
+}
+
+func (x *index) setNetwork(id vnet.ID, subnets []plan.Subnet) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if subnets == nil {
+		delete(x.subnets, id)
+		return
+	}
+	x.subnets[id] = subnets
+}
+
+// setGuest replaces what a port owns; nil: nothing any more.
+func (x *index) setGuest(port vnet.ID, g *plan.Guest) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, k := range x.guests[port] {
+		delete(x.owners, k)
+	}
+	delete(x.guests, port)
+	if g == nil {
+		return
+	}
+	for _, a := range g.Addresses {
+		k := leaseKey{g.Network, a.Address}
+		x.owners[k] = port
+		x.guests[port] = append(x.guests[port], k)
+	}
+}
+
+// subnetOf returns the subnet in service that holds an address.
+func (x *index) subnetOf(network vnet.ID, a netip.Addr) (plan.Subnet, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, s := range x.subnets[network] {
+		if s.Prefix.Contains(a) {
+			return s, true
+		}
+	}
+	return plan.Subnet{}, false
+}
+
+// ownerOf returns the port that owns an address, "" if none does.
+func (x *index) ownerOf(network vnet.ID, a netip.Addr) vnet.ID {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.owners[leaseKey{network, a}]
+}

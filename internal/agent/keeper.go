@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// keeper keeps the newest snapshot on disk, so that an agent that starts while
+// the store is away has something to go on from. What a crash loses of it the
+// store still has.
+type keeper struct {
+	file string
+	log  *slog.Logger
+
+	stale  bool // the file is older than the snapshot; the loop's own
+	writes chan keep
+}
+
+// keep is one state of the snapshot on its way to the file.
+type keep struct {
+	host     string
+	revision int64
+	objects  []vnet.Object
+}
+
+// kept is the file's form: objects as the API shows them, by kind.
+type kept struct {
+	Host     string                                    `json:"host"`
+	Revision int64                                     `json:"revision"`
+	Objects  map[vnet.Kind]map[vnet.ID]json.RawMessage `json:"objects"`
+}
+
+func newKeeper(dir string, log *slog.Logger) *keeper {
+	k := &keeper{log: log, writes: make(chan keep, 1)}
+	if dir != "" {
+		k.file = filepath.Join(dir, "agent-snapshot.json")
+	}
+	return k
+}
+
+// load returns the kept snapshot, nil if there is none that can be used.
+func (k *keeper) load(host string) *plan.Snapshot {
+	if k.file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(k.file)
+	if err != nil {
+		return nil
+	}
+	var f kept
+	if err := json.Unmarshal(data, &f); err != nil || f.Host != host {
+		k.log.Warn("kept snapshot passed over", "file", k.file, "error", err)
+		return nil
+	}
+	s := plan.NewSnapshot(host)
+	s.Revision = f.Revision
+	for kind, byID := range f.Objects {
+		for _, raw := range byID {
+			o, err := vnet.DecodeObject(kind, raw)
+			if err != nil {
+				k.log.Warn("kept snapshot passed over", "file", k.file, "error", err)
+				return nil
+			}
+			s.Put(o)
+		}
+	}
+	return s
+}
+
+// set notes that the snapshot changed.
+func (k *keeper) set(*plan.Snapshot) { k.stale = k.file != "" }
+
+// tick hands the snapshot to the writer if it changed and the writer is idle.
+// Objects never change once they are in a snapshot, so only the list of them
+// is copied in the loop. The next write waits ten times as long as this one
+// took, which keeps a huge snapshot's cost at a tenth of a core.
+func (k *keeper) tick(s *plan.Snapshot) {
+	if !k.stale || len(k.writes) > 0 {
+		return
+	}
+	select {
+	case k.writes <- keep{s.Host, s.Revision, s.Objects()}:
+		k.stale = false
+	default:
+	}
+}
+
+// run writes snapshots until ctx ends.
+func (k *keeper) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case x := <-k.writes:
+			start := time.Now()
+			if err := k.write(x); err != nil {
+				k.log.Warn("snapshot not kept", "file", k.file, "error", err)
+			}
+			pause := time.NewTimer(min(10*time.Since(start), time.Minute))
+			select {
+			case <-ctx.Done():
+			case <-pause.C:
+			}
+		}
+	}
+}
+
+// write replaces the file in one step.
+func (k *keeper) write(x keep) error {
+	f := kept{Host: x.host, Revision: x.revision, Objects: map[vnet.Kind]map[vnet.ID]json.RawMessage{}}
+	for _, o := range x.objects {
+		raw, err := json.Marshal(o)
+		if err != nil {
+			return err
+		}
+		m := f.Objects[o.Kind()]
+		if m == nil {
+			m = map[vnet.ID]json.RawMessage{}
+			f.Objects[o.Kind()] = m
+		}
+		m[o.GetMeta().ID] = raw
+	}
+	data, err := json.Marshal(&f)
+	if err != nil {
+		return err
+	}
+	tmp := k.file + ".new"
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, k.file)
+}

@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sextant-net/sextant/internal/ladder"
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// claimTimeout bounds how long the loop waits for the store to take prefix
+// assignments; after it, guests keep what they have and the loop tries again.
+const claimTimeout = 3 * time.Second
+
+// scoped is a prefix in an address scope.
+type scoped struct {
+	scope  vnet.Scope
+	prefix netip.Prefix
+}
+
+// askLadder decides anew which prefixes the host holds and on which rung each
+// network stands. A prefix is claimed before anything is planned with it.
+func (a *Agent) askLadder(ctx context.Context) {
+	out := ladder.Decide(a.ladderInput())
+	a.claimPrefixes(ctx, out)
+	for id, d := range out.Networks {
+		now := plan.Rung{V4: d.Rung4, V6: d.Rung6, Why4: d.Why4, Why6: d.Why6, Problems: d.Problems}
+		if reflect.DeepEqual(a.rungs[id], now) {
+			continue
+		}
+		a.rungs[id] = now
+		ref := vnet.Ref{Kind: vnet.KindNetwork, ID: id}
+		if n := a.snap.Networks[id]; n != nil {
+			for _, r := range plan.Affected(a.snap, n) {
+				a.dirty[r] = true
+			}
+		}
+		a.changed[ref] = true
+	}
+	for id := range a.rungs {
+		if _, still := out.Networks[id]; !still {
+			delete(a.rungs, id)
+		}
+	}
+	a.facts.Rungs = a.rungs
+	if !out.Next.IsZero() {
+		time.AfterFunc(max(0, out.Next.Sub(a.cfg.Now()))+time.Millisecond, func() {
+			a.do(func() { a.climb = true })
+		})
+	}
+}
+
+// claimPrefixes makes the decision true in the store first, then here.
+func (a *Agent) claimPrefixes(ctx context.Context, out ladder.Output) {
+	if len(out.Claim)+len(out.Release) == 0 {
+		return
+	}
+	var put []vnet.Object
+	var release []vnet.Ref
+	for _, as := range out.Claim {
+		if as.ID == "" {
+			as.ID = vnet.ID(uuid.NewString())
+			as.Created = a.cfg.Now()
+		}
+		as.Revision = vnet.AnyRevision
+		put = append(put, &as)
+	}
+	for _, as := range out.Release {
+		release = append(release, vnet.RefOf(&as))
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	errs := a.cfg.Store.Claim(ctx, put, release)
+	again := false
+	clear(a.refused)
+	for i, o := range put {
+		as := o.(*vnet.PrefixAssignment)
+		if errs[i] != nil {
+			a.log.Warn("prefix not claimed", "prefix", as.Prefix, "network", as.Network, "error", errs[i])
+			again = true
+			if vnet.Is(errs[i], vnet.ErrExists) {
+				a.refused[scoped{as.Scope, as.Prefix}] = true
+			}
+			continue
+		}
+		a.take(vnet.Update{Put: []vnet.Object{as}})
+	}
+	for i, r := range release {
+		if err := errs[len(put)+i]; err == nil || vnet.Is(err, vnet.ErrNotFound) {
+			a.take(vnet.Update{Delete: []vnet.Ref{r}})
+		}
+	}
+	a.climb = false // what was just taken is what was decided
+	if !again {
+		a.tellMoves(out.Moves)
+	}
+	if again {
+		time.AfterFunc(time.Second, func() { a.do(func() { a.climb = true }) })
+	}
+}
+
+func (a *Agent) tellMoves(moves []ladder.Move) {
+	for _, m := range moves {
+		to := "nothing is free to take its place"
+		if m.To.IsValid() {
+			to = "it is " + m.To.String() + " now"
+		}
+		a.event(vnet.Ref{Kind: vnet.KindNetwork, ID: m.Network}, "prefix", "%v had to go: it %s; %s", m.From, m.Because, to)
+	}
+}
+
+// ladderInput is what the ladder must know.
+func (a *Agent) ladderInput() ladder.Input {
+	in := ladder.Input{Now: a.cfg.Now(), Host: a.cfg.Host, ULA: a.snap.Installation.ULA, Used: usesOf(a.facts)}
+	u4, u6 := a.facts.Uplink4, a.facts.Uplink6
+	in.Uplink = ladder.Uplink{V4: u4 != "", V6: u6 != "", Link4: u4, Link6: u6}
+	for _, p := range a.facts.Uplinks[u6].Addresses {
+		if p.Addr().Is6() {
+			in.Uplink.Addresses6 = append(in.Uplink.Addresses6, p)
+		}
+	}
+	ids := slices.Sorted(maps.Keys(a.snap.Networks))
+	for _, id := range ids {
+		n := a.snap.Networks[id]
+		if n.Deleting != nil {
+			continue
+		}
+		w := ladder.Wish{Network: id, Name: n.Name, Number: n.Number, Scope: vnet.Scope(n.Router), Stopped: !a.snap.Started(id), IPv4: n.IPv4.Mode, IPv6: n.IPv6.Mode}
+		for _, s := range a.snap.SubnetsOf(id) {
+			w.Subnets = append(w.Subnets, *s)
+		}
+		in.Wishes = append(in.Wishes, w)
+	}
+	for _, id := range slices.Sorted(maps.Keys(a.snap.Assignments)) {
+		if as := a.snap.Assignments[id]; as.Host == a.cfg.Host {
+			in.Held = append(in.Held, *as)
+		} else if as.State != vnet.PrefixExpired {
+			in.Taken = append(in.Taken, ladder.Used{Prefix: as.Prefix, Scope: as.Scope, Label: "held by host " + as.Host})
+		}
+	}
+	for p := range a.refused {
+		in.Taken = append(in.Taken, ladder.Used{Prefix: p.prefix, Scope: p.scope, Label: "refused by the store"})
+	}
+	return in
+}
+
+// usesOf lists the prefixes that the host uses and that are not ours.
+func usesOf(f *plan.Facts) []ladder.Used {
+	var out []ladder.Used
+	for _, l := range f.Links {
+		if strings.HasPrefix(l.Alias, plan.AliasPrefix) {
+			continue
+		}
+		for _, p := range l.Addresses {
+			out = append(out, ladder.Used{Prefix: p.Masked(), Label: fmt.Sprintf("the address %s on %s", p.Addr(), l.Name)})
+		}
+	}
+	for _, r := range f.Routes {
+		out = append(out, ladder.Used{Prefix: r.Prefix, Label: fmt.Sprintf("a route in table %d over %s", r.Table, r.Link)})
+	}
+	for _, r := range f.Resolvers {
+		a := r.Addr().WithZone("")
+		out = append(out, ladder.Used{Prefix: netip.PrefixFrom(a, a.BitLen()), Label: "a name server of the host"})
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// reporter carries observations to the store: the newest of each object, as
+// fast as the store takes them, and only when they say something new.
+type reporter struct {
+	store Store
+	log   *slog.Logger
+	wake  chan struct{}
+
+	mu     sync.Mutex
+	queue  map[vnet.ID]vnet.Object // statuses and the host, by ID
+	events []vnet.Object
+	facts  *vnet.HostFacts
+}
+
+func newReporter(store Store, log *slog.Logger) *reporter {
+	return &reporter{store: store, log: log, wake: make(chan struct{}, 1), queue: map[vnet.ID]vnet.Object{}}
+}
+
+func (r *reporter) status(s *vnet.Status) {
+	s.ID = vnet.StatusID(s.Target, s.Host)
+	r.put(s)
+}
+
+func (r *reporter) put(o vnet.Object) {
+	r.mu.Lock()
+	r.queue[o.GetMeta().ID] = o
+	r.mu.Unlock()
+	r.poke()
+}
+
+func (r *reporter) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// event tells people what happened.
+func (r *reporter) event(e *vnet.Event) {
+	r.mu.Lock()
+	if len(r.events) < 1000 { // while the store is away, the oldest count
+		r.events = append(r.events, e)
+	}
+	r.mu.Unlock()
+	r.poke()
+}
+
+// host reports the host's facts if they changed.
+func (r *reporter) host(name, version string, f *plan.Facts) {
+	facts := hostFacts(version, f)
+	r.mu.Lock()
+	same := r.facts != nil && reflect.DeepEqual(*r.facts, facts)
+	r.facts = &facts
+	r.mu.Unlock()
+	if same {
+		return
+	}
+	r.put(&vnet.Host{Meta: vnet.Meta{ID: vnet.ID(name), Name: name}, Facts: facts, Seen: time.Now()})
+}
+
+// run sends until ctx ends; while the store is away it keeps the newest.
+func (r *reporter) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		}
+		batch := r.take()
+		if len(batch) == 0 {
+			continue
+		}
+		if err := r.store.Observe(ctx, batch); err != nil {
+			r.log.Debug("report not taken, will try again", "error", err)
+			r.putBack(batch)
+			pause := time.NewTimer(time.Second)
+			select {
+			case <-ctx.Done():
+				return
+			case <-pause.C:
+				r.poke()
+			}
+		}
+	}
+}
+
+func (r *reporter) take() []vnet.Object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	batch := slices.Collect(maps.Values(r.queue))
+	batch = append(batch, r.events...)
+	r.queue, r.events = map[vnet.ID]vnet.Object{}, nil
+	return batch
+}
+
+// putBack queues again what has not been overtaken meanwhile.
+func (r *reporter) putBack(batch []vnet.Object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range batch {
+		if _, event := o.(*vnet.Event); event {
+			r.events = append(r.events, o)
+			continue
+		}
+		if id := o.GetMeta().ID; r.queue[id] == nil {
+			r.queue[id] = o
+		}
+	}
+}
+
+// hostFacts is what other parts need to know of the host.
+func hostFacts(version string, f *plan.Facts) vnet.HostFacts {
+	out := vnet.HostFacts{Version: version, Prefixes: foreignPrefixes(f)}
+	for _, name := range slices.Sorted(maps.Keys(f.Features)) {
+		out.Features = append(out.Features, vnet.Feature{Name: name, Present: f.Features[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Uplinks)) {
+		out.Uplinks = append(out.Uplinks, f.Uplinks[name])
+	}
+	return out
+}
+
+// hostPrefixes bounds what is reported; a full routing table is not.
+const hostPrefixes = 1000
+
+// foreignPrefixes are the prefixes in use on the host that are not ours.
+func foreignPrefixes(f *plan.Facts) []netip.Prefix {
+	set := map[netip.Prefix]bool{}
+	for _, u := range usesOf(f) {
+		if len(set) < hostPrefixes {
+			set[u.Prefix] = true
+		}
+	}
+	out := slices.Collect(maps.Keys(set))
+	slices.SortFunc(out, func(a, b netip.Prefix) int { return strings.Compare(a.String(), b.String()) })
+	return out
+}
+
+// sameForPlans reports whether two states of the facts give the same plans.
+func sameForPlans(a, b *plan.Facts) bool {
+	strip := func(f *plan.Facts) plan.Facts {
+		c := *f
+		c.Revision, c.Routes, c.Resolvers, c.Rungs = 0, nil, nil, nil
+		c.Links = map[string]plan.Link{}
+		for name, l := range f.Links {
+			if strings.HasPrefix(l.Alias, plan.AliasPrefix) {
+				continue // our own links are what plans make, not what they depend on
+			}
+			l.Carrier = false
+			c.Links[name] = l
+		}
+		return c
+	}
+	return reflect.DeepEqual(strip(a), strip(b))
+}

@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dhcp4"
+	"github.com/sextant-net/sextant/internal/server/dhcp6"
+	"github.com/sextant-net/sextant/internal/server/dns"
+	"github.com/sextant-net/sextant/internal/server/radv"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// servers holds the protocol servers and what each network and guest was last
+// told as, so that nothing is said twice.
+type servers struct {
+	radv  *radv.Server
+	dhcp4 *dhcp4.Server
+	dhcp6 *dhcp6.Server
+	dns   *dns.Server
+
+	services map[vnet.ID]*plan.Service
+	guests   map[vnet.ID]*plan.Guest
+	zones    map[vnet.ID]dns.Zone
+	reserved map[vnet.ID][]vnet.Reservation
+}
+
+// serverConfig is what all protocol servers share.
+type serverConfig struct {
+	InNS      func(ns string, f func() error) error
+	Claims    *claims
+	Host      string
+	DUID      []byte // of the DHCPv6 server
+	Log       *slog.Logger
+	Now       func() time.Time
+	Neighbour func(link string, ip netip.Addr) (vnet.MAC, bool)
+}
+
+func newServers(c serverConfig) *servers {
+	granted := func(l vnet.Lease) { c.Claims.Commit(l, nil) }
+	return &servers{
+		radv: radv.New(radv.Config{InNS: c.InNS, Log: c.Log.With("server", "ra"), Now: c.Now}),
+		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host,
+			Log: c.Log.With("server", "dhcp4"), Now: c.Now}),
+		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host, DUID: c.DUID,
+			Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
+		dns:      dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now}),
+		services: map[vnet.ID]*plan.Service{},
+		guests:   map[vnet.ID]*plan.Guest{},
+		zones:    map[vnet.ID]dns.Zone{},
+		reserved: map[vnet.ID][]vnet.Reservation{},
+	}
+}
+
+// setService tells the servers what a network is now; nil ends its service.
+// Withdraw says that the network itself stops, so that guests forget it.
+func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []vnet.Lease) {
+	old := s.services[network]
+	switch {
+	case svc == nil && old == nil:
+		return
+	case svc == nil:
+		delete(s.services, network)
+		delete(s.zones, network)
+		delete(s.reserved, network)
+		s.radv.Withdraw(network)
+		s.radv.RemoveNetwork(network)
+		s.dhcp4.RemoveNetwork(network)
+		s.dhcp6.RemoveNetwork(network)
+		s.dns.RemoveZone(network)
+		return
+	case old != nil && reflect.DeepEqual(old, svc):
+		return
+	}
+	s.services[network] = svc
+	s.radv.SetNetwork(*svc)
+	s.dhcp4.SetNetwork(*svc)
+	s.dhcp6.SetNetwork(*svc)
+	if old == nil {
+		s.dhcp4.LoadLeases(leasesOf(leases, vnet.HowDHCPv4))
+		s.dhcp6.LoadLeases(leasesOf(leases, vnet.HowDHCPv6))
+	}
+}
+
+func leasesOf(all []vnet.Lease, how vnet.How) []vnet.Lease {
+	var out []vnet.Lease
+	for _, l := range all {
+		if l.How == how {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// setGuest tells the servers what is known of a port; g is nil when the port
+// is gone, which then was the network's.
+func (s *servers) setGuest(port vnet.ID, g *plan.Guest) {
+	old := s.guests[port]
+	if g == nil {
+		if old == nil {
+			return
+		}
+		delete(s.guests, port)
+		s.radv.RemoveGuest(old.Network, port)
+		s.dhcp4.RemoveGuest(old.Network, port)
+		s.dhcp6.RemoveGuest(old.Network, port)
+		return
+	}
+	if old != nil && reflect.DeepEqual(old, g) {
+		return
+	}
+	s.guests[port] = g
+	s.radv.SetGuest(*g)
+	s.dhcp4.SetGuest(*g)
+	s.dhcp6.SetGuest(*g)
+}
+
+// setReservations tells the DHCP servers a network's reservations.
+func (s *servers) setReservations(network vnet.ID, rs []vnet.Reservation) {
+	if s.services[network] == nil || reflect.DeepEqual(s.reserved[network], rs) {
+		return
+	}
+	s.reserved[network] = rs
+	s.dhcp4.SetReservations(network, rs)
+	s.dhcp6.SetReservations(network, rs)
+}
+
+// setZone tells the name server a network's names.
+func (s *servers) setZone(z dns.Zone) {
+	if old, ok := s.zones[z.Network]; ok && reflect.DeepEqual(old, z) {
+		return
+	}
+	s.zones[z.Network] = z
+	s.dns.SetZone(z)
+}
+
+// lease passes on that a lease came, changed or went by the store's account.
+func (s *servers) lease(l *vnet.Lease, gone bool) {
+	if s.services[l.Network] == nil {
+		return
+	}
+	c := *l
+	if gone {
+		t := c.Updated
+		c.Deleting = &t
+	}
+	switch l.How {
+	case vnet.HowDHCPv4:
+		s.dhcp4.LoadLeases([]vnet.Lease{c})
+	case vnet.HowDHCPv6:
+		s.dhcp6.LoadLeases([]vnet.Lease{c})
+	}
+}
+
+// problems collects what keeps each network from being served.
+func (s *servers) problems() map[vnet.ID][]vnet.Problem {
+	out := map[vnet.ID][]vnet.Problem{}
+	for _, m := range []map[vnet.ID][]vnet.Problem{s.radv.Problems(), s.dhcp4.Problems(), s.dhcp6.Problems(), s.dns.Problems()} {
+		for id, ps := range m {
+			out[id] = append(out[id], ps...)
+		}
+	}
+	return out
+}
+
+func (s *servers) close() []error {
+	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close()}
+}
+
+// zoneOf builds a network's names from its service, its ports and the leases
+// of guests without one.
+func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*vnet.Lease, now time.Time) dns.Zone {
+	z := dns.Zone{Network: svc.Network, Project: svc.Project, NS: svc.NS, Link: svc.Link, Domain: svc.Domain}
+	for _, sub := range svc.Subnets {
+		z.Prefixes = append(z.Prefixes, sub.Prefix)
+		if svc.DNS.Serve && sub.Gateway.IsValid() {
+			z.Listen = append(z.Listen, sub.Gateway)
+		}
+	}
+	named := map[vnet.ID]*plan.Guest{}
+	for _, g := range guests {
+		named[g.Port] = g
+		for _, a := range g.Addresses {
+			if !a.Deprecated {
+				z.Records = append(z.Records, dns.Record{Name: g.Name, Address: a.Address, Port: g.Port, MAC: g.MAC, Managed: true})
+			}
+		}
+	}
+	// A guest without a port is known by the name it gave to DHCP, also at the
+	// addresses that it was only seen to use.
+	names := map[vnet.MAC]string{}
+	for _, l := range leases {
+		if l.Hostname != "" && !l.MAC.IsZero() && l.Port == "" {
+			names[l.MAC] = l.Hostname
+		}
+	}
+	for _, l := range leases {
+		if l.Declined || l.Temporary || !l.Expires.IsZero() && l.Expires.Before(now) {
+			continue
+		}
+		r := dns.Record{Address: l.Address, Port: l.Port, MAC: l.MAC}
+		if g := named[l.Port]; l.Port != "" && g != nil {
+			r.Name, r.Managed = g.Name, true
+		} else if r.Name = l.Hostname; r.Name == "" {
+			r.Name = names[l.MAC]
+		}
+		if r.Name != "" {
+			z.Records = append(z.Records, r)
+		}
+	}
+	slices.SortStableFunc(z.Records, func(a, b dns.Record) int { return a.Address.Compare(b.Address) })
+	return z
+}

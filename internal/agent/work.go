@@ -1,0 +1,288 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// work is one pass: ask the ladder, plan what changed, make the kernel and the
+// servers fit, report. With full, everything is compared with the kernel.
+func (a *Agent) work(ctx context.Context, full bool) {
+	if !a.settled || a.resting {
+		return // without a word from the store, an empty plan would prune everything
+	}
+	if a.climb {
+		a.climb = false
+		a.askLadder(ctx)
+	}
+	if len(a.dirty) == 0 && len(a.changed) == 0 && len(a.zones) == 0 && !full {
+		return
+	}
+	owners := slices.Collect(maps.Keys(a.dirty))
+	clear(a.dirty)
+	c := newChange()
+	for _, r := range owners {
+		a.union.set(plan.FragmentOf(a.snap, a.facts, r), c)
+	}
+	// Networks that end are withdrawn while their links are still there.
+	a.endServices(owners)
+	before := a.failed
+	a.apply(ctx, c, full)
+	a.startServices(owners)
+	a.tellServers()
+	a.report(owners, before)
+}
+
+// apply makes the kernel fit.
+func (a *Agent) apply(ctx context.Context, c *change, full bool) {
+	defer a.cfg.Finder.Own()()
+	switch {
+	case full:
+		a.cfg.Kernel.Want(slices.Collect(maps.Values(a.union.items())))
+		res, err := a.cfg.Kernel.Resync(ctx)
+		if err != nil {
+			a.log.Warn("the kernel does not say what it has", "error", err)
+		}
+		a.tellMended(append(res.Put, res.Deleted...), c)
+	case len(c.put)+len(c.del) > 0:
+		a.cfg.Kernel.Reconcile(ctx, slices.Collect(maps.Values(c.put)), slices.Collect(maps.Keys(c.del)))
+	}
+	a.failed = a.cfg.Kernel.Errors()
+}
+
+// endServices ends what the owners no longer have.
+func (a *Agent) endServices(owners []vnet.Ref) {
+	for _, r := range owners {
+		f := a.union.fragments[r]
+		switch r.Kind {
+		case vnet.KindPort:
+			if f == nil || f.Guest == nil {
+				a.srv.setGuest(r.ID, nil)
+				a.ears.portGone(r.ID)
+				a.index.setGuest(r.ID, nil)
+			}
+		case vnet.KindNetwork:
+			if f == nil || f.Service == nil {
+				a.srv.setService(r.ID, nil, nil)
+				a.ears.networkGone(r.ID)
+				a.index.setNetwork(r.ID, nil)
+			}
+		}
+	}
+}
+
+// startServices begins or changes what the owners have.
+func (a *Agent) startServices(owners []vnet.Ref) {
+	for _, r := range owners {
+		f := a.union.fragments[r]
+		if f == nil {
+			continue
+		}
+		if f.Service != nil {
+			a.index.setNetwork(r.ID, f.Service.Subnets)
+			a.srv.setService(r.ID, f.Service, leasesIn(a.snap, r.ID))
+			a.ears.network(f.Service)
+			a.zones[r.ID] = true
+		}
+	}
+	for _, r := range owners {
+		if f := a.union.fragments[r]; f != nil && f.Guest != nil {
+			a.index.setGuest(r.ID, f.Guest)
+			a.srv.setGuest(r.ID, f.Guest)
+			a.ears.port(f.Guest)
+			a.zones[f.Guest.Network] = true
+		}
+	}
+}
+
+func leasesIn(s *plan.Snapshot, network vnet.ID) []vnet.Lease {
+	all := s.LeasesOf(network)
+	out := make([]vnet.Lease, len(all))
+	for i, l := range all {
+		out[i] = *l
+	}
+	return out
+}
+
+// tellServers brings names and reservations up to date.
+func (a *Agent) tellServers() {
+	for id := range a.zones {
+		svc := a.srv.services[id]
+		if svc == nil {
+			continue
+		}
+		var guests []*plan.Guest
+		for _, p := range a.snap.PortsOf(id) {
+			if f := a.union.fragments[vnet.RefOf(p)]; f != nil && f.Guest != nil {
+				guests = append(guests, f.Guest)
+			}
+		}
+		a.srv.setZone(zoneOf(svc, guests, a.snap.LeasesOf(id), a.cfg.Now()))
+		a.srv.setReservations(id, a.reservationsOf(id))
+	}
+	clear(a.zones)
+}
+
+// reservationsOf completes a network's reservations in the prefixes of the
+// moment.
+func (a *Agent) reservationsOf(network vnet.ID) []vnet.Reservation {
+	var out []vnet.Reservation
+	for _, r := range a.snap.ReservationsOf(network) {
+		for _, g := range plan.Completed(a.snap, r.Fixed) {
+			c := *r
+			c.Address = g.Address
+			if !g.Deprecated {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+// report says how each object that changed, or whose kernel items failed or
+// recovered, is now.
+func (a *Agent) report(owners []vnet.Ref, before map[plan.Key]error) {
+	refs := map[vnet.Ref]bool{}
+	for r := range a.changed {
+		refs[r] = true
+	}
+	for _, r := range owners {
+		refs[r] = true
+	}
+	for _, m := range []map[plan.Key]error{before, a.failed} {
+		for k := range m {
+			for _, r := range a.union.ownersOf(k) {
+				refs[r] = true
+			}
+		}
+	}
+	clear(a.changed)
+	a.troubles = a.srv.problems()
+	for r := range refs {
+		if s := a.statusOf(r); s != nil {
+			a.rep.status(s)
+		}
+	}
+}
+
+// statusOf is what there is to say of an object, nil for kinds that have no
+// status.
+func (a *Agent) statusOf(r vnet.Ref) *vnet.Status {
+	s := &vnet.Status{Target: r, Host: a.cfg.Host, Applied: a.snap.Revision, State: vnet.StateStopped}
+	switch r.Kind {
+	case vnet.KindNetwork:
+		a.networkStatus(s)
+	case vnet.KindPort:
+		a.portStatus(s)
+	case vnet.KindRouter:
+		if f := a.union.fragments[r]; f != nil {
+			s.State = vnet.StateRunning
+			s.Problems = f.Problems
+		}
+	case vnet.KindSubnet, vnet.KindReservation:
+		o := a.snap.Get(r)
+		if o == nil {
+			return nil
+		}
+		s.State = vnet.StateRunning
+	default:
+		return nil
+	}
+	s.Problems = append(slices.Clone(s.Problems), a.kernelProblems(r)...)
+	if len(s.Problems) > 0 && s.State == vnet.StateRunning {
+		s.State = vnet.StateDegraded
+		if r.Kind == vnet.KindPort && len(a.kernelProblems(r)) > 0 {
+			s.State = vnet.StateFailed
+		}
+	}
+	return s
+}
+
+// networkStatus fills in what the ladder chose and what is in the way.
+func (a *Agent) networkStatus(s *vnet.Status) {
+	f := a.union.fragments[s.Target]
+	if f == nil || len(f.Items) == 0 && len(f.Problems) == 0 {
+		return
+	}
+	s.State = vnet.StateRunning
+	if f.Waiting {
+		s.State = vnet.StatePending
+	}
+	s.Rung4, s.Rung6, s.Why4, s.Why6 = f.Rung4, f.Rung6, f.Why4, f.Why6
+	s.Problems = append(s.Problems, f.Problems...)
+	s.Problems = append(s.Problems, a.troubles[s.Target.ID]...)
+	if n := a.snap.Networks[s.Target.ID]; n != nil {
+		s.Bridge = plan.BridgeOf(a.facts, n)
+	}
+	if f.Service != nil {
+		s.MTU = f.Service.MTU
+		for _, sub := range f.Service.Subnets {
+			if sub.Gateway.IsValid() && !sub.Deprecated {
+				s.Prefixes = append(s.Prefixes, prefixAt(sub.Gateway, sub.Prefix))
+			}
+		}
+	}
+	if len(f.Items) == 0 {
+		s.State = vnet.StateFailed
+	}
+	s.Problems = append(s.Problems, a.foreign...)
+}
+
+func (a *Agent) portStatus(s *vnet.Status) {
+	f := a.union.fragments[s.Target]
+	if f == nil || f.Guest == nil {
+		return
+	}
+	s.State, s.Device = vnet.StateRunning, f.Guest.Device
+	if l, ok := a.facts.Links[s.Device]; ok {
+		s.Live = l.Carrier
+	}
+}
+
+// kernelProblems are the owner's items that the kernel refused.
+func (a *Agent) kernelProblems(r vnet.Ref) []vnet.Problem {
+	f := a.union.fragments[r]
+	if f == nil || len(a.failed) == 0 {
+		return nil
+	}
+	var out []vnet.Problem
+	seen := map[string]bool{}
+	for _, i := range f.Items {
+		err := a.failed[i.Key()]
+		if err == nil || seen[err.Error()] {
+			continue
+		}
+		seen[err.Error()] = true
+		out = append(out, vnet.Problem{Kind: kindOr(err, vnet.ErrHost), Msg: err.Error()})
+	}
+	return out
+}
+
+// kindOr is the kind of an error of ours, or the kind for others.
+func kindOr(err error, other vnet.ErrKind) vnet.ErrKind {
+	if k := vnet.KindOf(err); k != vnet.ErrInternal {
+		return k
+	}
+	return other
+}
+
+// tellMended makes an event of what somebody else had changed, but not of what
+// this pass planned anew.
+func (a *Agent) tellMended(mended []plan.Key, c *change) {
+	nets := map[vnet.Ref]int{}
+	for _, k := range mended {
+		if c.put[k] != nil || c.del[k] != nil {
+			continue
+		}
+		for _, r := range a.union.ownersOf(k) {
+			nets[r]++
+		}
+	}
+	for r, n := range nets {
+		a.event(r, "mended", "%d of its kernel objects had been changed by somebody else and were put back", n)
+	}
+}
