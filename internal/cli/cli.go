@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -85,7 +86,7 @@ func Command(c Config) *cobra.Command {
 		flags.Lookup("server").DefValue = ""
 	}
 	flags.StringVar(&a.project, "project", "", "`NAME` or ID of the project (default \""+vnet.DefaultProject+"\")")
-	flags.StringVarP(&a.output, "output", "o", "", "`FORMAT` of what is shown: table, wide, json, yaml or csv")
+	flags.VarP((*format)(&a.output), "output", "o", "`FORMAT` of what is shown: table, wide, json, yaml or csv")
 	for i := range nouns {
 		root.AddCommand(a.nounCommand(&nouns[i]))
 	}
@@ -115,6 +116,25 @@ func argsAreUsage(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		argsAreUsage(sub)
 	}
+}
+
+// format is the value of -o. It is checked before anything is done.
+type format string
+
+var formats = []string{"table", "wide", "json", "yaml", "csv"}
+
+func (f *format) String() string { return string(*f) }
+
+// Type is the word for the value in help texts.
+func (f *format) Type() string { return "format" }
+
+// Set takes one of formats.
+func (f *format) Set(s string) error {
+	if !slices.Contains(formats, s) {
+		return fmt.Errorf("say %s", strings.Join(formats, ", "))
+	}
+	*f = format(s)
+	return nil
 }
 
 // unknownSub answers for a command that has only subcommands.

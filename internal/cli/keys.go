@@ -18,6 +18,8 @@ type assignment struct {
 	typ   reflect.Type
 	op    byte // '=', '+' or '-'
 	value string
+	// within is the prefix that ranges may be relative to; may be zero.
+	within netip.Prefix
 }
 
 // keyed is what keys are looked up in: the JSON form of a type, and other
@@ -129,7 +131,7 @@ func (a assignment) scalar(t reflect.Type, s string) (any, error) {
 	case isText(t), t.Kind() == reflect.String:
 		return s, nil
 	case t == reflect.TypeFor[vnet.Range]():
-		r, err := vnet.ParseRange(s, netip.Prefix{})
+		r, err := vnet.ParseRange(s, a.within)
 		if err != nil {
 			return nil, &usageError{fmt.Errorf("%s: %w", a.path, err)}
 		}
@@ -174,11 +176,16 @@ func (b body) set(path string, v any) {
 // fill parses key=value arguments into b; lists that are appended to or cut
 // are returned for the caller, who knows what they hold now.
 func (b body) fill(k keyed, args []string) (edits []assignment, err error) {
+	var all []assignment
 	for _, arg := range args {
 		a, err := k.parse(arg)
 		if err != nil {
 			return nil, err
 		}
+		all = append(all, a)
+	}
+	for _, a := range all {
+		a.within = prefixFor(a, all)
 		if a.op != '=' {
 			edits = append(edits, a)
 			continue
@@ -190,6 +197,23 @@ func (b body) fill(k keyed, args []string) (edits []assignment, err error) {
 		b.set(a.path, v)
 	}
 	return edits, nil
+}
+
+// prefixFor is the prefix that the same command gives to what a's ranges lie
+// in: ipv6.address is for ipv6.ranges, prefix for ranges.
+func prefixFor(a assignment, all []assignment) netip.Prefix {
+	family, ok := strings.CutSuffix(a.path, "ranges")
+	if !ok {
+		return netip.Prefix{}
+	}
+	for _, b := range all {
+		if b.path == family+"address" || b.path == family+"prefix" {
+			if p, err := vnet.ParseInterfacePrefix(b.value); err == nil {
+				return p
+			}
+		}
+	}
+	return netip.Prefix{}
 }
 
 // edit returns the list now with the values of a added or removed.

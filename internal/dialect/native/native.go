@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -22,6 +23,9 @@ import (
 
 // MaxBody is how long a request's body may be, in bytes.
 const MaxBody = 1 << 20
+
+// bodyTime is how long a caller may take to send a body.
+const bodyTime = 30 * time.Second
 
 // Config is what New needs.
 type Config struct {
@@ -110,7 +114,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx := context.WithValue(r.Context(), identityKey{}, who)
 	if r.URL.Path != restorePath {
-		body, err := readBody(r)
+		body, err := readBody(w, r)
 		if err != nil {
 			w.Header().Set("Connection", "close")
 			a.fail(w, err)
@@ -132,7 +136,11 @@ func bodyFrom(ctx context.Context) []byte {
 
 // readBody reads the body, unless it is or proves too long: then the rest
 // stays unread.
-func readBody(r *http.Request) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+
 	tooLong := &Fault{
 		Kind: vnet.ErrInvalid, Message: "the body is longer than 1 MiB", Hint: "send one object per request",
 		status: http.StatusRequestEntityTooLarge,
@@ -140,6 +148,10 @@ func readBody(r *http.Request) ([]byte, error) {
 	if r.ContentLength > MaxBody {
 		return nil, tooLong
 	}
+	// Not every writer (a test's recorder) has deadlines.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTime))
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	var buf bytes.Buffer
 	n, err := io.Copy(&buf, io.LimitReader(r.Body, MaxBody+1))
 	switch {

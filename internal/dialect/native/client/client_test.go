@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -91,6 +92,31 @@ func TestNamesAreEscaped(t *testing.T) {
 	c := serve(t, native.NewFake())
 	_, err := client.Get[vnet.Network](t.Context(), c, client.Scope{}, "a/../b?c")
 	if !vnet.Is(err, vnet.ErrNotFound) || !strings.Contains(err.Error(), `a/../b?c`) {
+		t.Error(err)
+	}
+}
+
+// blanks is a body without end.
+type blanks struct{}
+
+func (blanks) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = ' '
+	}
+	return len(b), nil
+}
+
+// TestLongBody: a caller who sends 100 MB reads why that was too much, although
+// nobody reads what it sends.
+func TestLongBody(t *testing.T) {
+	c := serve(t, native.NewFake())
+	err := c.Do(t.Context(), client.Request{
+		Method: http.MethodPost, Path: "/v1/networks", Body: io.LimitReader(blanks{}, 100<<20),
+	}, nil)
+	if !vnet.Is(err, vnet.ErrInvalid) || !strings.Contains(err.Error(), "1 MiB") {
+		t.Error(err)
+	}
+	if err := c.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
