@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -176,16 +177,29 @@ func TestKernelUdhcpcAndDhcpcd(t *testing.T) {
 	}
 	wants(t, out, "ip=192.0.2.", "router=192.0.2.1", "dns=192.0.2.1", "lease=3600")
 
-	conf := filepath.Join(l.dir, "dhcpcd.conf")
+	conf, events := filepath.Join(l.dir, "dhcpcd.conf"), filepath.Join(l.dir, "events")
 	if err := os.WriteFile(conf, []byte("noarp\nclientid\noption interface_mtu, domain_search\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// -T only asks and writes what it was told.
-	out, err = l.guest.Try("timeout", "20", "dhcpcd", "-4", "-T", "-t", "10", "-f", conf, "-c", script, "eth0")
-	if err != nil {
-		t.Fatalf("dhcpcd: %v\n%s", err, out)
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv >>"+events+"\n"), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	wants(t, out, "new_ip_address=192.0.2.", "new_dhcp_lease_time=3600")
+	// It has a file under /run by the name of the device, which must be its own.
+	dev := fmt.Sprintf("d%d", os.Getpid())
+	l.guest.Run("ip", "link", "set", "eth0", "name", dev)
+	// dhcpcd's helpers outlive it for a moment: they must not hold our pipe.
+	client := l.guest.Start("sh", "-c", `exec timeout 20 "$@" >/dev/null 2>&1`, "sh", "dhcpcd", "-4", "-B", "-f", conf, "-c", script, dev)
+	t.Cleanup(func() {
+		_ = client.Process.Signal(syscall.SIGTERM)
+		_ = client.Wait()
+	})
+	netnstest.Eventually(t, 15*time.Second, "dhcpcd", func() error {
+		out, _ := os.ReadFile(events)
+		if !strings.Contains(string(out), "new_ip_address=192.0.2.") || !strings.Contains(string(out), "new_dhcp_lease_time=3600") {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
 }
 
 func TestKernelPortTaken(t *testing.T) {
