@@ -66,6 +66,8 @@ need tcpdump tcpdump
 need conntrack conntrack
 need etcd-server etcd
 need etcd-client etcdctl
+need libvirt-daemon libvirtd
+need libvirt-clients virsh
 needfile busybox-static /usr/share/doc/busybox-static /usr/share/doc/busybox-static/copyright
 need "$qemu" "qemu-system-$(echo "$arch" | sed s/arm64/aarch64/)"
 # shellcheck disable=SC2086 # the pattern is meant to be expanded
