@@ -16,7 +16,7 @@ type State string
 // The states of an address.
 const (
 	Free      State = "free"
-	Tentative State = "tentative" // a guest asks if it is free
+	Tentative State = "tentative" // a guest asks if it is free, or just began to use it
 	Held      State = "held"
 )
 
@@ -25,6 +25,7 @@ type entry struct {
 	key
 	holder    Holder
 	state     State
+	used      bool // tentative, and in use
 	temporary bool
 	heard     time.Time // when the holder last used it
 	misses    int       // probes without an answer
@@ -46,6 +47,7 @@ func (e *Engine) transition(now time.Time, h Holder, s Sighting) Result {
 		return e.again(now, x, h, s)
 	case x.state == Held:
 		return e.contest(now, x, h)
+	case x.used: // the first to come has it; it will defend itself
 	case s.Tentative: // both ask at once: neither may have it (RFC 4862 section 5.4.3)
 		e.trace(x, Free, "two ask at once")
 		e.remove(x)
@@ -63,13 +65,10 @@ func (e *Engine) appear(now time.Time, h Holder, s Sighting) Result {
 		return Result{}
 	}
 	x := e.insert(h, s.Address)
-	x.state = Free
-	if !s.Tentative {
-		return e.hold(now, x, "used")
-	}
-	e.trace(x, Tentative, "asked for")
+	x.state, x.used = Free, !s.Tentative
+	e.trace(x, Tentative, "heard")
 	x.state = Tentative
-	e.schedule(x, now.Add(wait(s.Address)))
+	e.schedule(x, now.Add(x.wait()))
 	return Result{}
 }
 
@@ -80,10 +79,9 @@ func (e *Engine) again(now time.Time, x *entry, h Holder, s Sighting) Result {
 	case x.state == Held:
 		x.heard, x.misses, x.rival = now, 0, nil
 		e.schedule(x, now.Add(spread(x.addr, e.conf.ProbeEvery)))
-	case s.Tentative:
-		e.schedule(x, now.Add(wait(s.Address)))
-	default:
-		return e.hold(now, x, "used")
+	case !x.used:
+		x.used = !s.Tentative
+		e.schedule(x, now.Add(x.wait()))
 	}
 	return Result{}
 }
@@ -101,6 +99,9 @@ func (e *Engine) contest(now time.Time, x *entry, h Holder) Result {
 // expire does what is due for x.
 func (e *Engine) expire(now time.Time, x *entry) Result {
 	if x.state == Tentative {
+		if x.used {
+			return e.hold(now, x, "used")
+		}
 		return e.hold(now, x, "nobody objected")
 	}
 	if x.misses >= maxMisses {
@@ -150,8 +151,12 @@ func (e *Engine) drop(now time.Time, x *entry, why string) Result {
 	return r
 }
 
-func wait(a netip.Addr) time.Duration {
-	if a.Is4() {
+// wait is how long a tentative address stays so.
+func (x *entry) wait() time.Duration {
+	switch {
+	case x.used:
+		return settle
+	case x.addr.Is4():
 		return arpWait
 	}
 	return dadWait

@@ -23,6 +23,10 @@ const (
 	// arpWait is the same for IPv4: PROBE_MAX (RFC 5227 section 1.1) and a
 	// bit. An announcement ends it at once.
 	arpWait = 2500 * time.Millisecond
+	// settle is how long an address in use waits before it is taken: a guest
+	// speaks the moment it has its DHCP lease, and the word of that lease may
+	// still be on its way to us.
+	settle = 300 * time.Millisecond
 	// probeWait is how long a guest has to answer a probe, maxMisses how many
 	// unanswered ones mean that the address is free.
 	probeWait = time.Second

@@ -114,31 +114,33 @@ func TestEngine(t *testing.T) {
 	const random, other = "fd00::a1b2:c3d4:e5f6:1", "fd00::9999:c3d4:e5f6:1"
 	for _, tt := range []struct{ name, script, want string }{
 		{"DAD undisputed is taken within 2 s", "0s g1 dad " + random + "\n2s", "1s claim port1 " + random + " slaac six"},
-		{"DAD defended", "0s g1 dad " + random + "\n500ms g2 na " + random + "\n3s", "500ms claim port2 " + random + " slaac six"},
+		{"DAD defended", "0s g1 dad " + random + "\n500ms g2 na " + random + "\n3s", "800ms claim port2 " + random + " slaac six"},
 		{"two ask at once: neither", "0s g1 dad " + random + "\n300ms g2 dad " + random + "\n3s", ""},
 		{"two DAD packets", "0s g1 dad " + random + "\n900ms g1 dad " + random + "\n4s", "1.9s claim port1 " + random + " slaac six"},
-		{"any ND source", "0s g1 ns " + random, "0s claim port1 " + random + " slaac six"},
-		{"used while tentative", "0s g1 dad " + random + "\n200ms g1 na " + random + "\n2s", "200ms claim port1 " + random + " slaac six"},
-		{"EUI-64 and a temporary one", "0s g1 dad fe80::5054:ff:fe00:1\n0s g1 na " + random + "\n1s g1 na fd00::5054:ff:fe00:1",
-			"0s claim port1 " + random + " slaac six temporary\n1s claim port1 fd00::5054:ff:fe00:1 slaac six"},
-		{"second random address", "0s g1 na " + random + "\n1s g1 na " + other, "0s claim port1 " + random + " slaac six\n1s claim port1 " + other + " slaac six temporary"},
+		{"any ND source", "0s g1 ns " + random + "\n1s", "300ms claim port1 " + random + " slaac six"},
+		{"used while tentative", "0s g1 dad " + random + "\n200ms g1 na " + random + "\n2s", "500ms claim port1 " + random + " slaac six"},
+		{"EUI-64 and a temporary one", "0s g1 dad fe80::5054:ff:fe00:1\n0s g1 na " + random + "\n1s g1 na fd00::5054:ff:fe00:1\n2s",
+			"300ms claim port1 " + random + " slaac six temporary\n1.3s claim port1 fd00::5054:ff:fe00:1 slaac six"},
+		{"second random address", "0s g1 na " + random + "\n1s g1 na " + other + "\n2s", "300ms claim port1 " + random + " slaac six\n1.3s claim port1 " + other + " slaac six temporary"},
 		{"configured by hand", "0s g1 dad fd00::53\n2s", "1s claim port1 fd00::53 fixed six"},
 		{"never link-local, the gateway, the known, another prefix, the network, broadcast",
 			"0s g1 na fe80::7\n0s g1 na fd00::1\n0s g1 na fd00::d\n0s g1 na fd01::7\n0s g1 na fd00::\n0s g1 arp 10.0.0.0\n0s g1 arp 10.0.0.255\n0s g1 arp 10.0.0.77\n0s g1 arp 10.0.0.1\n9s", ""},
-		{"ARP", "0s g1 arp 10.0.0.9", "0s claim port1 10.0.0.9 fixed four"},
+		{"ARP", "0s g1 arp 10.0.0.9\n1s", "300ms claim port1 10.0.0.9 fixed four"},
 		{"ARP probes", "0s g1 arpprobe 10.0.0.9\n1s g1 arpprobe 10.0.0.9\n5s", "3.5s claim port1 10.0.0.9 fixed four"},
-		{"gone with its link", "0s g1 na fd00::53\n5s g1 gone\n100s", "0s claim port1 fd00::53 fixed six\n5s release fd00::53: link gone"},
-		{"silent", "0s g1 na fd00::53\n90s", "0s claim port1 fd00::53 fixed six\n58.1s probe port1 fd00::53\n59.1s probe port1 fd00::53\n1m0.1s probe port1 fd00::53\n1m1.1s release fd00::53: silent"},
-		{"answers the second probe", "0s g1 na fd00::53\n59.5s g1 na fd00::53\n70s", "0s claim port1 fd00::53 fixed six\n58.1s probe port1 fd00::53\n59.1s probe port1 fd00::53"},
+		{"gone with its link", "0s g1 na fd00::53\n5s g1 gone\n100s", "300ms claim port1 fd00::53 fixed six\n5s release fd00::53: link gone"},
+		{"silent", "0s g1 na fd00::53\n90s", "300ms claim port1 fd00::53 fixed six\n58.4s probe port1 fd00::53\n59.4s probe port1 fd00::53\n1m0.4s probe port1 fd00::53\n1m1.4s release fd00::53: silent"},
+		{"answers the second probe", "0s g1 na fd00::53\n59.5s g1 na fd00::53\n70s", "300ms claim port1 fd00::53 fixed six\n58.4s probe port1 fd00::53\n59.4s probe port1 fd00::53"},
 		{"moves when the old one is silent", "0s g1 na fd00::53\n10s g2 na fd00::53\n12s g2 na fd00::53\n20s",
-			"0s claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n11s probe port1 fd00::53\n12s probe port1 fd00::53\n13s release fd00::53: silent\n13s claim port2 fd00::53 fixed six"},
+			"300ms claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n11s probe port1 fd00::53\n12s probe port1 fd00::53\n13s release fd00::53: silent\n13s claim port2 fd00::53 fixed six"},
 		{"stays when the old one answers", "0s g1 na fd00::53\n10s g2 dad fd00::53\n11.5s g1 na fd00::53\n12s g2 na fd00::53\n20s",
-			"0s claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n11s probe port1 fd00::53"},
+			"300ms claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n11s probe port1 fd00::53"},
 		{"moves at once when the old link goes during a contest", "0s g1 na fd00::53\n10s g2 na fd00::53\n10.5s g1 gone",
-			"0s claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n10.5s release fd00::53: link gone\n10.5s claim port2 fd00::53 fixed six"},
-		{"a lease comes", "0s g1 na fd00::53\n1s g1 know fd00::53\n2s g1 na fd00::53", "0s claim port1 fd00::53 fixed six\n1s replaced fd00::53"},
-		{"the store refuses", "0s g1 na fd00::53\n0s g1 refused fd00::53\n99s", "0s claim port1 fd00::53 fixed six"},
-		{"renumbered", "0s g1 na fd00::53\n1s g1 renumber\n2s g1 na fd00::53", "0s claim port1 fd00::53 fixed six\n1s release fd00::53: prefix gone"},
+			"300ms claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n10.5s release fd00::53: link gone\n10.5s claim port2 fd00::53 fixed six"},
+		{"a lease comes", "0s g1 na fd00::53\n1s g1 know fd00::53\n2s g1 na fd00::53", "300ms claim port1 fd00::53 fixed six\n1s replaced fd00::53"},
+		{"the lease of a guest that speaks at once comes in time", "0s g1 arp 10.0.0.9\n200ms g1 know 10.0.0.9\n5s", ""},
+		{"the first to use it", "0s g1 na fd00::53\n100ms g2 na fd00::53\n200ms g2 dad fd00::53\n1s", "300ms claim port1 fd00::53 fixed six"},
+		{"the store refuses", "0s g1 na fd00::53\n400ms g1 refused fd00::53\n99s", "300ms claim port1 fd00::53 fixed six"},
+		{"renumbered", "0s g1 na fd00::53\n1s g1 renumber\n2s g1 na fd00::53", "300ms claim port1 fd00::53 fixed six\n1s release fd00::53: prefix gone"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := script(t, tt.script); got != tt.want {
@@ -154,12 +156,14 @@ func TestAtMostSoManyPerPort(t *testing.T) {
 	claims := 0
 	for i := range 500 {
 		a := netip.AddrFrom16([16]byte{0: 0xfd, 8: 1, 14: byte(i >> 8), 15: byte(i)})
-		claims += len(e.Hear(epoch, holder(1), &hear.Advertisement{Source: a, Target: a}).Claims)
+		e.Hear(epoch, holder(1), &hear.Advertisement{Source: a, Target: a})
 	}
+	claims += len(e.Tick(epoch.Add(settle)).Claims)
 	if claims != MaxPerPort {
 		t.Errorf("%d claims, want %d", claims, MaxPerPort)
 	}
-	if got := e.Hear(epoch, holder(2), &hear.Advertisement{Source: addr("fd00::99"), Target: addr("fd00::99")}); len(got.Claims) != 1 {
+	e.Hear(epoch, holder(2), &hear.Advertisement{Source: addr("fd00::99"), Target: addr("fd00::99")})
+	if got := e.Tick(epoch.Add(settle)); len(got.Claims) != 1 {
 		t.Error("another port is held off too")
 	}
 }
