@@ -71,8 +71,9 @@ check: ## Judge the sources: gofmt, vet, staticcheck, the laws of the architectu
 fuzz: ## Run every fuzz target for FUZZTIME each (default 10s)
 	@scripts/fuzz.sh
 
-bench: deps build ## Measure against the real peers; figures go to docs/benchmarks.md
-	go run ./bench
+bench: build ## Measure against the real peers; figures go to docs/benchmarks.md
+	@scripts/deps.sh bench
+	go run ./bench $(BENCHFLAGS)
 
 demo: deps build ## The whole product on real guests, away from the machine's own network
 	@go build -o bin/demo ./lab/demo && exec bin/demo $(DEMOFLAGS)

@@ -2,6 +2,7 @@
 # Installs what building, testing and the demo need and this machine lacks:
 # packages of the distribution, with their services kept from starting, and Go
 # if there is none or it is too old. Does nothing, quickly, when all is there.
+# With the argument "bench" also the peers that benchmarks compare with.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -66,8 +67,14 @@ need tcpdump tcpdump
 need conntrack conntrack
 need etcd-server etcd
 need etcd-client etcdctl
-need libvirt-daemon libvirtd
-need libvirt-clients virsh
+if [ "${1:-}" = bench ]; then
+	# The peers to compare with.
+	need libvirt-daemon libvirtd
+	need libvirt-clients virsh
+	if have apt-cache && apt-cache show libvirt-daemon-driver-network >/dev/null 2>&1; then
+		needfile libvirt-daemon-driver-network /usr/lib/*/libvirt/connection-driver/libvirt_driver_network.so
+	fi
+fi
 needfile busybox-static /usr/share/doc/busybox-static /usr/share/doc/busybox-static/copyright
 need "$qemu" "qemu-system-$(echo "$arch" | sed s/arm64/aarch64/)"
 # shellcheck disable=SC2086 # the pattern is meant to be expanded
