@@ -10,12 +10,14 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -29,6 +31,9 @@ type Config struct {
 	InNS InNS             // nil: everything happens in the process's own namespace
 	Log  *slog.Logger     // nil: no log
 	Now  func() time.Time // nil: time.Now
+	// Resolved, if set, is told the domains and reverse zones of the networks
+	// in the host's namespace, and is closed with the server.
+	Resolved *Resolved
 	// Port is the port to listen on; 0 means 53. For tests.
 	Port uint16
 }
@@ -111,14 +116,37 @@ func (s *Server) SetZone(z Zone) {
 	s.engine.setZone(compiled)
 	s.mu.Unlock()
 	s.sockets.set(z.Network, z.NS, z.Link, z.Listen)
+	s.register(compiled)
 }
 
 // RemoveZone ends the name service of the network.
 func (s *Server) RemoveZone(network vnet.ID) {
 	s.mu.Lock()
+	z := s.engine.zones[network]
 	s.engine.removeZone(network)
 	s.mu.Unlock()
 	s.sockets.remove(network)
+	if z != nil && z.NS == "" && s.conf.Resolved != nil {
+		s.conf.Resolved.Remove(z.Link)
+	}
+}
+
+// maxReverse bounds the reverse zones that resolved is told of one prefix: a
+// prefix that ends inside a label has as many as 128.
+const maxReverse = 16
+
+// register tells systemd-resolved whom to ask for z's names.
+func (s *Server) register(z *zone) {
+	if s.conf.Resolved == nil || z.NS != "" {
+		return
+	}
+	domains := []string{z.domain}
+	for _, p := range z.Prefixes {
+		if reverse := ipam.ReverseZones(p); len(reverse) <= maxReverse {
+			domains = append(domains, reverse...)
+		}
+	}
+	s.conf.Resolved.Set(z.Link, z.Listen, domains)
 }
 
 // SetUpstreams names the resolvers that are asked for everything that is not
@@ -141,6 +169,9 @@ func (s *Server) Close() error {
 	err := s.sockets.close()
 	s.streams.close()
 	s.work.Wait()
+	if s.conf.Resolved != nil {
+		err = errors.Join(err, s.conf.Resolved.Close())
+	}
 	return err
 }
 

@@ -196,8 +196,6 @@ func (r *Resolved) tell(ctx context.Context, link string, l resolvedLink) error 
 		{"default-route", link, "no"},
 		{"dnssec", link, "no"},
 		{"dnsovertls", link, "no"},
-		{"llmnr", link, "no"},
-		{"mdns", link, "no"},
 	} {
 		if err := r.command(ctx, args...); err != nil {
 			return err

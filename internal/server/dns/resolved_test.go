@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sextant-net/sextant/internal/netnstest"
 )
 
 // fakeResolved records what resolved is told.
@@ -68,7 +71,7 @@ func TestResolved(t *testing.T) {
 		}
 		all := []string{
 			"dns br0 192.168.150.1 fd00::1", "domain br0 ~web.internal ~150.168.192.in-addr.arpa", "default-route br0 no",
-			"dnssec br0 no", "dnsovertls br0 no", "llmnr br0 no", "mdns br0 no",
+			"dnssec br0 no", "dnsovertls br0 no",
 		}
 		set := func() {
 			r.Set("br0", []netip.Addr{netip.MustParseAddr("192.168.150.1"), netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fe80::1")},
@@ -101,4 +104,40 @@ func TestResolved(t *testing.T) {
 		}
 		expect("the end", "revert br0")
 	})
+}
+
+// TestServerRegisters: the server registers networks of the host's namespace,
+// and no others.
+func TestServerRegisters(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "sock")
+	if err := os.WriteFile(socket, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host := netnstest.New(t, "dnsz")
+	fake := &fakeResolved{}
+	s := New(Config{
+		InNS:     func(_ string, f func() error) error { return host.Do(f) },
+		Resolved: newResolved(slog.New(slog.DiscardHandler), socket, fake.run, func() bool { return true }),
+	})
+	z := webZone()
+	z.Listen = z.Listen[:2]
+	s.SetZone(z)
+	z.Network, z.NS, z.Link = "other", "elsewhere", "gw2"
+	s.SetZone(z)
+	const want = "domain gw ~web.internal ~150.168.192.in-addr.arpa ~0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa"
+	netnstest.Eventually(t, 5*time.Second, "resolved is told", func() error {
+		fake.mu.Lock()
+		defer fake.mu.Unlock()
+		if !slices.Contains(fake.lines, want) {
+			return fmt.Errorf("told %q", fake.lines)
+		}
+		return nil
+	})
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	got := fake.take()
+	if got[len(got)-1] != "revert gw" || slices.ContainsFunc(got, func(l string) bool { return strings.Contains(l, "gw2") }) {
+		t.Errorf("told %q", got)
+	}
 }
