@@ -1,41 +1,330 @@
-// Package dhcp6 answers DHCP for every network of a host.
 package dhcp6
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// Server answers DHCP on every network that it was told of.
-type Server struct{ cfg Config }
+// Server answers DHCPv6 on every network that it was told of. Its methods may
+// be called from any goroutine.
+type Server struct {
+	cfg  Config
+	open func(inNS func(func() error) error, recv receiver) (transport, error)
+
+	mu     sync.Mutex
+	nets   map[vnet.ID]*network
+	spaces map[string]*space
+	// early keeps what was said of networks that are not known yet.
+	early  map[vnet.ID]*engine
+	closed bool
+	wake   chan struct{}
+	done   chan struct{}
+}
+
+// network is one network's engine and where it speaks.
+type network struct {
+	svc   plan.Service
+	eng   *engine
+	index int       // of the link; 0: not there
+	err   error     // why it is not listened on
+	tried time.Time // when listening was last tried
+}
 
 // New makes a server that listens nowhere yet.
-func New(cfg Config) *Server { return &Server{cfg: cfg.withDefaults()} }
+func New(cfg Config) *Server {
+	s := newServer(cfg, open)
+	go s.run()
+	return s
+}
+
+func newServer(cfg Config, open func(func(func() error) error, receiver) (transport, error)) *Server {
+	return &Server{
+		cfg: cfg.withDefaults(), open: open,
+		nets: make(map[vnet.ID]*network), spaces: make(map[string]*space), early: make(map[vnet.ID]*engine),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+}
+
+// now is the wall clock: promises to guests are kept by it.
+func (s *Server) now() time.Time { return s.cfg.Now().Round(0) }
 
 // SetNetwork serves the network as svc says. Saying the same twice changes
 // nothing; a link that is not there yet is waited for.
-func (s *Server) SetNetwork(svc plan.Service) {}
+func (s *Server) SetNetwork(svc plan.Service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	n := s.nets[svc.Network]
+	if n != nil && (n.svc.NS != svc.NS || n.svc.Link != svc.Link) {
+		s.detach(n)
+		s.dropSpace(n.svc.NS, n)
+		n.err = nil
+	}
+	if n == nil {
+		n = &network{eng: s.engine(svc.Network)}
+		delete(s.early, svc.Network)
+		s.nets[svc.Network] = n
+	}
+	n.svc = svc
+	n.eng.set(svc)
+	s.attach(n, s.now())
+	s.poke()
+}
+
+// engine returns the engine of a network, also of one that was not set yet.
+func (s *Server) engine(id vnet.ID) *engine {
+	if n := s.nets[id]; n != nil {
+		return n.eng
+	}
+	if e := s.early[id]; e != nil {
+		return e
+	}
+	e := newEngine(s.cfg.Host, s.cfg.DUID)
+	s.early[id] = e
+	return e
+}
 
 // RemoveNetwork stops serving the network and forgets its guests and leases.
-func (s *Server) RemoveNetwork(id vnet.ID) {}
+func (s *Server) RemoveNetwork(id vnet.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.early, id)
+	n := s.nets[id]
+	if n == nil {
+		return
+	}
+	s.detach(n)
+	delete(s.nets, id)
+	s.dropSpace(n.svc.NS, n)
+}
 
-// SetGuest tells what is known of a port beforehand.
-func (s *Server) SetGuest(g plan.Guest) {}
+// SetGuest tells what is known of a port beforehand. Guests, reservations and
+// leases may come before their network.
+func (s *Server) SetGuest(g plan.Guest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.engine(g.Network).setGuest(g)
+}
 
 // RemoveGuest forgets a port.
-func (s *Server) RemoveGuest(network, port vnet.ID) {}
+func (s *Server) RemoveGuest(network, port vnet.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.nets[network] != nil || s.early[network] != nil {
+		s.engine(network).removeGuest(port)
+	}
+}
 
 // SetReservations replaces the reservations of a network; each must have its
-// Address completed.
-func (s *Server) SetReservations(network vnet.ID, rs []vnet.Reservation) {}
+// Address completed, and those of the other family are passed over.
+func (s *Server) SetReservations(network vnet.ID, rs []vnet.Reservation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.engine(network).setReservations(rs)
+}
 
 // LoadLeases adds or replaces leases that are durable already: all of them at
-// start, later those that others changed. A lease with Meta.Deleting set is
-// forgotten.
-func (s *Server) LoadLeases(ls []vnet.Lease) {}
+// start, later those that others changed. Leases of the other family are
+// passed over; one with Meta.Deleting set is forgotten.
+func (s *Server) LoadLeases(ls []vnet.Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for _, l := range ls {
+		s.engine(l.Network).load(l, now)
+	}
+}
 
-// Problems returns what keeps each network from being served.
-func (s *Server) Problems() map[vnet.ID][]vnet.Problem { return nil }
+// Problems returns what keeps networks from being served. A link that is not
+// there yet is none: that is the agent's to say.
+func (s *Server) Problems() map[vnet.ID][]vnet.Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[vnet.ID][]vnet.Problem)
+	now := s.now()
+	for id, n := range s.nets {
+		err := n.err
+		if sp := s.spaces[n.svc.NS]; sp != nil && sp.err != nil {
+			err = sp.err
+		}
+		if err != nil {
+			out[id] = append(out[id], problem(n.svc.Link, err))
+		}
+		for a, at := range n.eng.conflicts {
+			if now.Sub(at) < quarantine {
+				out[id] = append(out[id], vnet.Problem{
+					Kind: vnet.ErrExists, Family: vnet.IPv6,
+					Msg:  fmt.Sprintf("the guest that owns %v found it in use by somebody else", a),
+					Hint: "look for a guest with this address set by hand",
+				})
+			}
+		}
+	}
+	return out
+}
+
+// problem says why a link is not served.
+func problem(link string, err error) vnet.Problem {
+	p := vnet.Problem{
+		Kind: vnet.ErrHost, Family: vnet.IPv6,
+		Msg: fmt.Sprintf("no DHCPv6 on %s: %v", link, err),
+	}
+	var port *portError
+	if errors.As(err, &port) {
+		p.Kind = vnet.ErrInUse
+		p.Hint = "stop that program or make it bind to its own interfaces (dnsmasq: bind-dynamic)"
+	}
+	return p
+}
 
 // Close stops at once. Guests keep what they have.
-func (s *Server) Close() error { return nil }
+func (s *Server) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	var errs []error
+	for ns, sp := range s.spaces {
+		if sp.t != nil {
+			errs = append(errs, sp.t.Close())
+		}
+		delete(s.spaces, ns)
+	}
+	clear(s.nets)
+	s.mu.Unlock()
+	s.poke()
+	<-s.done
+	return errors.Join(errs...)
+}
+
+// poke makes run look again.
+func (s *Server) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps links and deadlines.
+func (s *Server) run() {
+	defer close(s.done)
+	timer := time.NewTimer(pollLinks)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-s.wake:
+		}
+		wait, ok := s.pass()
+		if !ok {
+			return
+		}
+		timer.Reset(wait)
+	}
+}
+
+// pass looks at every link and deadline once and says how long to sleep.
+func (s *Server) pass() (wait time.Duration, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, false
+	}
+	now := s.now()
+	wait = pollLinks
+	for _, n := range s.nets {
+		n.eng.table.expire(now)
+		s.attach(n, now)
+		if n.index == 0 && n.err == nil && n.eng.active() {
+			wait = pollMissing
+		}
+	}
+	return wait, true
+}
+
+// received handles one message.
+func (s *Server) received(sp *space, index int, from netip.Addr, b []byte) {
+	s.mu.Lock()
+	n := s.listener(sp, index)
+	if n == nil {
+		s.mu.Unlock()
+		return
+	}
+	link := n.svc.Link
+	s.mu.Unlock()
+	// The hook may ask the agent, which may be asking us: no lock is held.
+	mac, _ := s.cfg.Neighbour(link, from)
+	s.mu.Lock()
+	if n = s.listener(sp, index); n == nil || n.svc.Link != link {
+		s.mu.Unlock()
+		return
+	}
+	out, err := n.eng.receive(packet{peer: from, mac: mac, data: b}, s.now())
+	if err != nil {
+		s.cfg.Log.Debug("DHCPv6 message ignored", "link", link, "from", from, "err", err)
+	}
+	s.send(n, out.send)
+	s.mu.Unlock()
+	s.carryOut(n, out)
+}
+
+// listener returns the network that a socket's message is for, or nil.
+func (s *Server) listener(sp *space, index int) *network {
+	if s.closed || s.spaces[sp.ns] != sp {
+		return nil
+	}
+	return sp.byIndex[index]
+}
+
+// send sends replies on the network's link.
+func (s *Server) send(n *network, out []reply) {
+	sp := s.spaces[n.svc.NS]
+	if len(out) == 0 || sp == nil || sp.t == nil || n.index == 0 {
+		return
+	}
+	for _, r := range out {
+		if err := sp.t.Send(n.index, r); err != nil {
+			s.cfg.Log.Warn("DHCPv6 reply not sent", "link", n.svc.Link, "to", r.to, "err", err)
+		}
+	}
+}
+
+// carryOut does what of the effects needs others; the lock is not held, since
+// claims may be answered before Commit returns.
+func (s *Server) carryOut(n *network, out effects) {
+	for _, l := range out.granted {
+		s.cfg.Granted(l)
+	}
+	for _, l := range out.release {
+		s.cfg.Claims.Release(l)
+	}
+	for _, c := range out.commit {
+		s.cfg.Claims.Commit(c.lease, func(err error) { s.committed(n, c, err) })
+	}
+}
+
+// committed answers the client whose claim was made.
+func (s *Server) committed(n *network, c commit, err error) {
+	s.mu.Lock()
+	if s.closed || s.nets[n.svc.Network] != n {
+		s.mu.Unlock()
+		return
+	}
+	if err != nil {
+		s.cfg.Log.Warn("lease not claimed", "address", c.lease.Address, "network", n.svc.Name, "err", err)
+	}
+	out := n.eng.committed(c.token, c.lease.Address, err, s.now())
+	s.send(n, out.send)
+	s.mu.Unlock()
+	s.carryOut(n, out)
+}
