@@ -258,6 +258,8 @@ func TestOverlap(t *testing.T) {
 		_, err := r.Create(ctx, admin, "", fixed4("b", addr))
 		wantKind(t, err, vnet.ErrOverlap, "ipv4.address", word)
 	}
+	_, err0 := r.Create(ctx, admin, "", fixed4("a", "10.1.0.1/24"))
+	wantKind(t, err0, vnet.ErrExists, `there is a network "a" already`)
 	six := named("six")
 	six.IPv4.Mode = vnet.EgressNone
 	six.IPv6 = vnet.FamilyPolicy{Mode: vnet.EgressRouted, Address: netip.MustParsePrefix("2001:db8::1/48")}

@@ -49,7 +49,7 @@ func (w networks) create(ctx context.Context, d *draft) error {
 	takeActivation(n, act)
 	if act.Started {
 		if err := w.c.claimPrefixes(ctx, d, n, subs); err != nil {
-			return err
+			return w.sameName(ctx, n, err)
 		}
 	}
 	for _, s := range subs {
@@ -57,6 +57,17 @@ func (w networks) create(ctx context.Context, d *draft) error {
 	}
 	d.change.Put = append(d.change.Put, act)
 	return nil
+}
+
+// sameName prefers to say that the network is there already over saying that
+// its prefix overlaps that of itself.
+func (w networks) sameName(ctx context.Context, n *vnet.Network, err error) error {
+	l, lerr := w.c.store.List(ctx, vnet.Query{Kind: vnet.KindNetwork, Project: n.Project, Name: n.Name})
+	if lerr != nil || len(l.Items) == 0 || !vnet.Is(err, vnet.ErrOverlap) {
+		return err
+	}
+	ref := vnet.RefOf(l.Items[0])
+	return &vnet.Error{Kind: vnet.ErrExists, Field: "name", Ref: &ref}
 }
 
 func (w networks) resolveRouter(ctx context.Context, d *draft, n *vnet.Network) error {

@@ -23,6 +23,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -77,7 +79,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		// An unanswered watch or read moves on to the next endpoint.
 		PermitWithoutStream: true,
 		MaxCallRecvMsgSize:  64 << 20,
-		Logger:              zap.NewNop(),
+		// A store that was restarted is found again within a second or two,
+		// however long it was away.
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 2 * time.Second,
+		})},
+		Logger: zap.NewNop(),
 	})
 	if err != nil {
 		return nil, storeError("connect", err)

@@ -26,7 +26,9 @@ func (s *Store) Follow(ctx context.Context, host string) (<-chan vnet.Update, er
 	if err := checkSegment("host", host); err != nil {
 		return nil, err
 	}
-	if err := s.Check(ctx); err != nil && !vnet.Is(err, vnet.ErrUnavailable) {
+	first, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	if err := s.Check(first); err != nil && !vnet.Is(err, vnet.ErrUnavailable) {
 		return nil, err
 	}
 	mine := root + "host/" + host + "/activation/"
@@ -95,12 +97,15 @@ func (f *follower) start(ctx context.Context, revision int64) <-chan vnet.Update
 	return f.out
 }
 
+// firstLook is how long Follow waits for a store that may be away.
+const firstLook = 500 * time.Millisecond
+
 const (
 	retryFirst = 50 * time.Millisecond
 	retryMost  = 2 * time.Second
 	// aliveEvery is how often a quiet follower makes sure that it still hears
 	// the same store, and that the store was not put back in time.
-	aliveEvery = 5 * time.Second
+	aliveEvery = 2 * time.Second
 )
 
 func (f *follower) run(ctx context.Context) {
@@ -135,6 +140,9 @@ func (f *follower) once(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if f.seen == 0 {
+		if err := f.s.Check(ctx); err != nil {
+			return err
+		}
 		if err := f.reset(ctx); err != nil {
 			return err
 		}

@@ -125,8 +125,12 @@ func TestFollowAcrossRestarts(t *testing.T) {
 	rev := mustCommit(t, e.Store, w.port("vm1", 1))
 	f.until(rev)
 
+	closing := time.Now()
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if d := time.Since(closing); d > 2*time.Second {
+		t.Errorf("closing took %v while somebody follows", d)
 	}
 	if _, err := s.Get(shortly(t), vnet.RefOf(w.net)); !vnet.Is(err, vnet.ErrUnavailable) {
 		t.Errorf("the store is away: %v", err)
