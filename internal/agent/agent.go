@@ -281,6 +281,8 @@ func (a *Agent) touch(o vnet.Object) {
 func (a *Agent) find(f watch.Change) bool {
 	if f.Facts {
 		a.takeFacts()
+	} else {
+		a.ears.setLinks(a.cfg.Finder.Facts().Links)
 	}
 	if f.NFT {
 		a.lookAt = time.Time{}

@@ -32,6 +32,7 @@ type hearing struct {
 	macs     map[macKey]vnet.ID  // port by MAC
 	ports    map[vnet.ID]plan.Guest
 	near     *neighbours
+	looked   time.Time
 	stale    map[vnet.ID]bool // networks whose known addresses changed
 }
 
@@ -69,10 +70,15 @@ func (h *hearing) heard() <-chan hear.Heard {
 func (h *hearing) take(p hear.Heard) {
 	ev, err := hear.Parse(p.EtherType, p.Packet)
 	if err != nil || ev == nil {
+		h.a.log.Debug("heard what is not understood", "link", p.Link, "mac", p.MAC, "error", err)
 		return
+	}
+	if _, known := h.links[p.Link]; !known {
+		h.lookAgain(p.Time)
 	}
 	holder, ok := h.holderAt(p.Link, p.MAC)
 	if !ok {
+		h.a.log.Debug("heard somebody on no network of ours", "link", p.Link, "mac", p.MAC)
 		return
 	}
 	if s := h.services[holder.Network]; s != nil {
@@ -83,6 +89,16 @@ func (h *hearing) take(p hear.Heard) {
 	}
 	h.refresh()
 	h.carryOut(h.engine.Hear(p.Time, holder, ev))
+}
+
+// lookAgain takes the links of the moment: those that we made ourselves are no
+// news to the watcher. Strangers' packets cannot make it happen often.
+func (h *hearing) lookAgain(now time.Time) {
+	if now.Sub(h.looked) < 50*time.Millisecond {
+		return
+	}
+	h.looked = now
+	h.setLinks(h.a.cfg.Finder.Facts().Links)
 }
 
 // holderAt is the guest behind a bridge port.

@@ -120,6 +120,7 @@ table bridge sextant {
 	set ports { type ifname; }
 	set no4 { type ifname; }
 	set no6 { type ifname; }
+	set told { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	chain prerouting {
 		type filter hook prerouting priority -250; policy accept;
 		iifname @no4 ether type { ip, arp } drop
@@ -127,8 +128,13 @@ table bridge sextant {
 		iifname @ports jump hear
 	}
 	chain hear {
-		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } limit rate 2000/second burst 4000 packets log group %[1]d
-		ether type arp limit rate 2000/second burst 4000 packets log group %[1]d
+		icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld-listener-done, mld2-listener-report } jump tell
+		ether type arp jump tell
+		udp dport { 67, 547 } jump tell
+	}
+	chain tell {
+		update @told { iifname limit rate over 50/second burst 100 packets } return
+		log group %[1]d
 	}
 }
 `, HearGroup)
