@@ -9,12 +9,16 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sextant-net/sextant/internal/vnet"
 )
 
 const (
-	// maxStreams and streamsPerClient bound the TCP connections.
-	maxStreams       = 256
-	streamsPerClient = 16
+	// maxStreams, streamsPerNetwork and streamsPerClient bound the TCP
+	// connections.
+	maxStreams        = 512
+	streamsPerNetwork = 64
+	streamsPerClient  = 16
 	// idle is how long a connection may be quiet (RFC 7766 section 6.2.3).
 	idle = 8 * time.Second
 	// maxQuery bounds a query, in bytes.
@@ -24,12 +28,12 @@ const (
 // stream serves one TCP connection, which it owns.
 func (s *Server) stream(from *socket, to *peer, conn net.Conn) {
 	c := client{network: from.network, addr: to.addr, local: to.local, tcp: true}
-	if !s.streams.add(c.addr, conn) {
+	if !s.streams.add(c, conn) {
 		_ = conn.Close()
 		return
 	}
 	s.work.Go(func() {
-		defer s.streams.remove(c.addr, conn)
+		defer s.streams.remove(c, conn)
 		s.converse(c, conn)
 	})
 }
@@ -81,33 +85,39 @@ func (s *Server) answerStream(c client, msg []byte) []byte {
 
 // streams are the open TCP connections.
 type streams struct {
-	mu       sync.Mutex
-	conns    map[net.Conn]bool
-	byClient map[netip.Addr]int
-	closed   bool
+	mu        sync.Mutex
+	conns     map[net.Conn]bool
+	byClient  map[netip.Addr]int
+	byNetwork map[vnet.ID]int
+	closed    bool
 }
 
-func (t *streams) add(a netip.Addr, conn net.Conn) bool {
+// add reports whether the client may have one more connection.
+func (t *streams) add(c client, conn net.Conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.conns == nil {
-		t.conns, t.byClient = map[net.Conn]bool{}, map[netip.Addr]int{}
+		t.conns, t.byClient, t.byNetwork = map[net.Conn]bool{}, map[netip.Addr]int{}, map[vnet.ID]int{}
 	}
-	if t.closed || len(t.conns) >= maxStreams || t.byClient[a] >= streamsPerClient {
+	if t.closed || len(t.conns) >= maxStreams || t.byClient[c.addr] >= streamsPerClient || t.byNetwork[c.network] >= streamsPerNetwork {
 		return false
 	}
 	t.conns[conn] = true
-	t.byClient[a]++
+	t.byClient[c.addr]++
+	t.byNetwork[c.network]++
 	return true
 }
 
-func (t *streams) remove(a netip.Addr, conn net.Conn) {
+func (t *streams) remove(c client, conn net.Conn) {
 	_ = conn.Close()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.conns, conn)
-	if t.byClient[a]--; t.byClient[a] == 0 {
-		delete(t.byClient, a)
+	if t.byClient[c.addr]--; t.byClient[c.addr] == 0 {
+		delete(t.byClient, c.addr)
+	}
+	if t.byNetwork[c.network]--; t.byNetwork[c.network] == 0 {
+		delete(t.byNetwork, c.network)
 	}
 }
 
