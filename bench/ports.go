@@ -20,7 +20,7 @@ func portRate(ctx context.Context, n *topo.Node, networks, ports int) (float64, 
 	if err != nil {
 		return 0, err
 	}
-	c, err := client.New("unix:///proc/" + pid + "/root/run/sextant/api.sock")
+	c, err := client.New("unix:///proc/" + pid + "/root" + "/run/sextant/api.sock")
 	if err != nil {
 		return 0, err
 	}
