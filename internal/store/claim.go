@@ -58,6 +58,12 @@ func (s *Store) claimItem(ctx context.Context, o vnet.Object) (*item, error) {
 			return nil, vnet.Invalid("prefix", "a prefix assignment needs one")
 		}
 		o.Family = familyOf(o.Prefix.Addr())
+	case *vnet.Port:
+		// A device that somebody else put into our bridge makes a port, or is
+		// one's binding; that is the host's to see.
+		if o.Binding != nil && o.Binding.Plug != vnet.PlugAdopted {
+			return nil, vnet.Invalid("binding.plug", "an agent claims no port but an adopted one")
+		}
 	default:
 		return nil, vnet.Invalid("kind", "a %s is not claimed", o.Kind())
 	}
