@@ -114,6 +114,7 @@ func until(t *testing.T, l *Listener, what string, ok func(Heard, Event) bool) H
 }
 
 func TestHearsDADAndAnswers(t *testing.T) {
+	netnstest.AlsoVM(t)
 	b := newBridge(t, 2)
 	l := b.listen(t)
 	port, br := indexOf(t, b.host, "port1"), indexOf(t, b.host, "br0")
@@ -167,6 +168,7 @@ func TestHearsDADAndAnswers(t *testing.T) {
 }
 
 func TestRatePerPort(t *testing.T) {
+	netnstest.AlsoVM(t)
 	netnstest.NeedCommands(t, "ping")
 	b := newBridge(t, 2)
 	l := b.listen(t)
