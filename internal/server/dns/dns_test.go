@@ -169,7 +169,7 @@ func TestDig(t *testing.T) {
 func TestPortTaken(t *testing.T) {
 	netnstest.NeedCommands(t, "dnsmasq")
 	h := newHouse(t)
-	h.host.Start("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--pid-file=", "--listen-address=192.168.150.1", "--bind-interfaces", "--port=53", "--user=root")
+	other := h.host.Start("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--pid-file=", "--listen-address=192.168.150.1", "--bind-interfaces", "--port=53", "--user=root")
 	netnstest.Eventually(t, 5*time.Second, "dnsmasq", func() error {
 		out, err := h.host.Try("dig", "+tries=1", "+time=1", "@192.168.150.1", "x.", "A")
 		if err != nil {
@@ -184,5 +184,17 @@ func TestPortTaken(t *testing.T) {
 	}
 	if got := h.dig(t, "@fd00:1::1", "vm1.web.internal"); got != "192.168.150.10" {
 		t.Errorf("over the other family: %q", got)
+	}
+	if err := other.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	netnstest.Eventually(t, 10*time.Second, "the port is taken over", func() error {
+		if p := h.server.Problems(); len(p) != 0 {
+			return fmt.Errorf("%+v", p)
+		}
+		return nil
+	})
+	if got := h.dig(t, "+tcp", "@192.168.150.1", "vm1.web.internal"); got != "192.168.150.10" {
+		t.Errorf("afterwards: %q", got)
 	}
 }
