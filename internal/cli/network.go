@@ -63,7 +63,8 @@ func sayFamily(b *strings.Builder, family string, mode vnet.Egress, gateways, wh
 	if gateways != "" {
 		fmt.Fprintf(b, "  %s", gateways)
 	}
-	if why != "" {
+	// The reason may begin with the mode that it is about.
+	if why = strings.TrimPrefix(why, string(mode)+": "); why != "" {
 		fmt.Fprintf(b, "  (%s)", why)
 	}
 	b.WriteString("\n")

@@ -59,7 +59,7 @@ var nouns = []noun{
 	},
 	{
 		name: "subnet", kind: vnet.KindSubnet, short: "Subnets: prefixes on a network",
-		typ: reflect.TypeFor[vnet.Subnet](), networked: true, sort: []string{"network", "family", "prefix"},
+		typ: reflect.TypeFor[vnet.Subnet](), networked: true, waits: true, sort: []string{"network", "family", "prefix"},
 		columns: []column{
 			col("NAME", "name"), col("NETWORK", "network"), col("FAMILY", "family"), col("PREFIX", "prefix"),
 			col("SOURCE", "source"), col("GUESTS", "guests"), col("GATEWAY", "gateway"), wide("POOL", "pool"),
@@ -76,7 +76,7 @@ var nouns = []noun{
 	},
 	{
 		name: "router", kind: vnet.KindRouter, short: "Routers: routing namespaces of their own",
-		typ: reflect.TypeFor[vnet.Router](), sort: []string{"name"},
+		typ: reflect.TypeFor[vnet.Router](), waits: true, sort: []string{"name"},
 		columns: []column{
 			col("NAME", "name"), col("NETNS", "netns"), wide("NUMBER", "number"), wide("PROJECT", "project"), wide("ID", "id"),
 		},
@@ -93,7 +93,7 @@ var nouns = []noun{
 	},
 	{
 		name: "reservation", kind: vnet.KindReservation, short: "Reservations: addresses for guests without a port",
-		typ: reflect.TypeFor[vnet.Reservation](), networked: true, sort: []string{"network", "address"},
+		typ: reflect.TypeFor[vnet.Reservation](), networked: true, waits: true, sort: []string{"network", "address"},
 		columns: []column{
 			col("NAME", "name"), col("NETWORK", "network"), col("ADDRESS", "address", "fixed.address"), col("MAC", "mac"),
 			col("DUID", "duid"), wide("IAID", "iaid"), wide("CLIENT", "client"), wide("PROJECT", "project"), wide("ID", "id"),

@@ -45,7 +45,10 @@ func (a *app) eventsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cl.Events(ctx, after, a.sayEvent)
+			if err := cl.Events(ctx, after, a.sayEvent); ctx.Err() == nil {
+				return err
+			}
+			return nil // Ctrl-C is how one stops following
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow what happens from now on")

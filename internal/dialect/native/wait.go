@@ -30,19 +30,29 @@ func parseWait(s string) (time.Duration, error) {
 	return d.Std(), nil
 }
 
-// concern says whose report tells that a write to o is done: an object and the
-// host, or false if no host has anything to do.
+// concern says whose report tells that a write to o is done: the object and
+// its host ("" is this one), or false if no host has anything to do.
 func concern(o vnet.Object) (ref vnet.Ref, host string, ok bool) {
 	switch o := o.(type) {
-	case *vnet.Network:
+	case *vnet.Network, *vnet.Router, *vnet.Subnet, *vnet.Reservation:
 		return vnet.RefOf(o), "", true
 	case *vnet.Port:
-		if o.Binding == nil {
-			return vnet.Ref{}, "", false
+		if o.Binding != nil {
+			host = o.Binding.Host
 		}
-		return vnet.RefOf(o), o.Binding.Host, true
+		return vnet.RefOf(o), host, true
 	}
 	return vnet.Ref{}, "", false
+}
+
+// leavesTraces reports whether hosts say of a deleted object that it is gone:
+// those that have something of their own in the kernel.
+func leavesTraces(o vnet.Object) bool {
+	switch o.Kind() {
+	case vnet.KindNetwork, vnet.KindRouter, vnet.KindPort:
+		return true
+	}
+	return false
 }
 
 // aim is the condition that a write to o has to reach: a network that is to
