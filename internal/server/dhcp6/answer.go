@@ -38,7 +38,7 @@ type answer struct {
 // solicit advertises addresses, or gives them at once to a client that asks
 // for rapid commit (RFC 9915 section 18.3.1).
 func (e *engine) solicit(r *request, c client, now time.Time) effects {
-	answers := e.answers(r, c, now, true)
+	answers := e.answers(r, c, now)
 	if r.rapid && slices.ContainsFunc(answers, func(a answer) bool { return len(a.gives) > 0 }) {
 		return e.bind(r, c, answers, now)
 	}
@@ -46,14 +46,14 @@ func (e *engine) solicit(r *request, c client, now time.Time) effects {
 		answers[i].gives = slices.DeleteFunc(answers[i].gives, func(g give) bool {
 			return g.claim && !e.offer(r, c, answers[i].ia, g, now)
 		})
-		answers[i].settle(r)
+		answers[i].settle()
 	}
 	return effects{send: e.reply(r, dhcpv6.MessageTypeAdvertise, answers)}
 }
 
 // request gives addresses (RFC 9915 section 18.3.2).
 func (e *engine) request(r *request, c client, now time.Time) effects {
-	answers := e.answers(r, c, now, true)
+	answers := e.answers(r, c, now)
 	for i, a := range answers {
 		if slices.ContainsFunc(a.ia.addrs, func(x netip.Addr) bool { return e.subnetOf(x) == nil }) {
 			answers[i].gives, answers[i].status = nil, iana.StatusNotOnLink
@@ -65,7 +65,7 @@ func (e *engine) request(r *request, c client, now time.Time) effects {
 // renew prolongs what is still the client's and takes back what is not (RFC
 // 9915 sections 18.3.4 and 18.3.5).
 func (e *engine) renew(r *request, c client, now time.Time) effects {
-	answers := e.answers(r, c, now, false)
+	answers := e.answers(r, c, now)
 	for i := range answers {
 		a := &answers[i]
 		bound := len(a.gives) > 0 || e.hasLease(r, a.ia)
@@ -79,14 +79,14 @@ func (e *engine) renew(r *request, c client, now time.Time) effects {
 		case !bound && !(c.has && c.iaid == a.ia.iaid):
 			a.gives, a.status = nil, iana.StatusNoBinding
 		default:
-			a.settle(r)
+			a.settle()
 		}
 	}
 	// A client whose addresses went all, while there are others for it, gets
 	// these in the same answer.
 	for i := range answers {
 		a := &answers[i]
-		if a.status == iana.StatusSuccess && !slices.ContainsFunc(a.gives, func(g give) bool { return g.valid > 0 }) {
+		if a.status == iana.StatusSuccess && !slices.ContainsFunc(a.gives, func(g give) bool { return g.preferred > 0 }) {
 			a.gives = append(e.assign(r, c, a.ia, now, true), a.gives...)
 		}
 	}
@@ -129,17 +129,21 @@ func (e *engine) takeBack(r *request, c client, x ia, a netip.Addr, now time.Tim
 }
 
 // answers returns what each IA of a message gets.
-func (e *engine) answers(r *request, c client, now time.Time, fresh bool) []answer {
+//
+// An IA that is only prolonged gets new addresses if it had any: so it follows
+// when the network gets another prefix.
+func (e *engine) answers(r *request, c client, now time.Time) []answer {
 	out := make([]answer, 0, len(r.ias))
 	taken := make(map[netip.Addr]bool)
 	for _, x := range r.ias {
+		fresh := !r.prolongs() || e.hasLease(r, x)
 		a := answer{ia: x, gives: e.assign(r, c, x, now, fresh)}
 		a.gives = slices.DeleteFunc(a.gives, func(g give) bool { return taken[g.address] })
 		for _, g := range a.gives {
 			taken[g.address] = true
 		}
-		if fresh {
-			a.settle(r)
+		if !r.prolongs() {
+			a.settle()
 		}
 		out = append(out, a)
 	}
@@ -147,7 +151,7 @@ func (e *engine) answers(r *request, c client, now time.Time, fresh bool) []answ
 }
 
 // settle sets the status of an IA that gets nothing.
-func (a *answer) settle(*request) {
+func (a *answer) settle() {
 	if len(a.gives) == 0 && a.status == iana.StatusSuccess {
 		a.status = iana.StatusNoAddrsAvail
 	}
@@ -249,7 +253,7 @@ func (p *pending) drop(a netip.Addr) {
 	for i := range p.answers {
 		x := &p.answers[i]
 		x.gives = slices.DeleteFunc(x.gives, func(g give) bool { return g.address == a })
-		x.settle(p.req)
+		x.settle()
 	}
 }
 

@@ -254,9 +254,7 @@ func (c *conn) Send(index int, r reply) error {
 	if s == nil {
 		return unix.ENODEV
 	}
-	_, err := s.p.WriteTo(r.data, &ipv6.ControlMessage{IfIndex: index}, &net.UDPAddr{
-		IP: r.to.AsSlice(), Port: clientPort, Zone: strconv.Itoa(index),
-	})
+	_, err := s.p.WriteTo(r.data, &ipv6.ControlMessage{IfIndex: index}, &net.UDPAddr{IP: r.to.AsSlice(), Port: clientPort})
 	return err
 }
 

@@ -1,0 +1,250 @@
+package dhcp6
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/netnstest"
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// store says yes to every claim, a little later and from another goroutine.
+type store struct {
+	mu               sync.Mutex
+	leases, released []vnet.Lease
+}
+
+func (s *store) Commit(l vnet.Lease, done func(error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leases = append(s.leases, l)
+	go done(nil)
+}
+
+func (s *store) Release(l vnet.Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released = append(s.released, l)
+}
+
+func (s *store) count() (claimed, released int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.leases), len(s.released)
+}
+
+// lab is a router's namespace with one guest behind a veth pair.
+type lab struct {
+	t             *testing.T
+	router, guest *netnstest.NS
+	store         store
+	dir           string
+}
+
+var guestMAC = vnet.MAC{0x52, 0x54, 0, 0xaa, 0, 1}
+
+func newLab(t *testing.T) *lab {
+	l := &lab{t: t, router: netnstest.New(t, "dhcp6-r"), guest: netnstest.New(t, "dhcp6-g"), dir: t.TempDir()}
+	for _, ns := range []*netnstest.NS{l.router, l.guest} {
+		ns.Run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.accept_ra=0")
+	}
+	l.link("br0", "eth0", guestMAC)
+	return l
+}
+
+// link makes a pair of devices, the guest's with that MAC from the start.
+func (l *lab) link(router, guest string, mac vnet.MAC) {
+	l.router.Run("ip", "link", "add", router, "type", "veth", "peer", "name", guest, "address", mac.String(), "netns", l.guest.Name)
+	l.router.Run("ip", "link", "set", router, "up")
+	l.guest.Run("ip", "link", "set", guest, "up")
+	for dev, ns := range map[string]*netnstest.NS{router: l.router, guest: l.guest} {
+		netnstest.Eventually(l.t, 5*time.Second, "link-local address", func() error {
+			if out := ns.Run("ip", "-6", "addr", "show", "dev", dev, "scope", "link", "-tentative"); !strings.Contains(out, "fe80::") {
+				return fmt.Errorf("%s", out)
+			}
+			return nil
+		})
+	}
+}
+
+func (l *lab) server() *Server {
+	s := New(Config{
+		InNS: func(_ string, f func() error) error { return l.router.Do(f) }, Claims: &l.store, DUID: serverDUID, Host: "host",
+	})
+	l.t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			l.t.Error(err)
+		}
+	})
+	return s
+}
+
+// dhclient runs ISC dhclient on a device with a script that only writes its
+// environment, and returns that and what it printed.
+func (l *lab) dhclient(dev string, args ...string) (string, error) {
+	log, script := filepath.Join(l.dir, "events"), filepath.Join(l.dir, "script")
+	_ = os.Remove(log)
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv >>"+log+"\nexit 0\n"), 0o755); err != nil {
+		return "", err
+	}
+	args = append([]string{"-6", "-1", "-v", "-D", "LL", "-sf", script, "-lf", filepath.Join(l.dir, "leases-"+dev),
+		"-pf", filepath.Join(l.dir, "pid-"+dev)}, args...)
+	out, err := l.guest.Command("timeout", append([]string{"20", "dhclient"}, append(args, dev)...)...).CombinedOutput()
+	env, _ := os.ReadFile(log)
+	return string(env) + string(out), err
+}
+
+func (l *lab) stop(dev string) {
+	l.t.Helper()
+	netnstest.Eventually(l.t, 5*time.Second, "pid file", func() error {
+		_, err := os.Stat(filepath.Join(l.dir, "pid-"+dev))
+		return err
+	})
+	if out, err := l.dhclient(dev, "-x"); err != nil {
+		l.t.Errorf("dhclient -x: %v\n%s", err, out)
+	}
+}
+
+func wants(t *testing.T, got string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(got, w) {
+			t.Errorf("no %q in:\n%s", w, got)
+		}
+	}
+}
+
+func TestKernelDhclient(t *testing.T) {
+	netnstest.NeedCommands(t, "dhclient", "timeout")
+	l := newLab(t)
+	s := l.server()
+	s.SetNetwork(service(subnet("2001:db8:1::/64")))
+	s.SetGuest(plan.Guest{
+		Port: "p1", Network: "net", Name: "vm1", MAC: guestMAC,
+		Addresses: []plan.GuestAddress{{Subnet: "2001:db8:1::/64", Address: ip("2001:db8:1::77")}},
+	})
+	out, err := l.dhclient("eth0")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wants(t, out, "new_ip6_address=2001:db8:1::77", "new_dhcp6_name_servers=2001:db8:1::1", "new_dhcp6_domain_search=default.internal.",
+		"new_max_life=3600", "new_preferred_life=2250", "new_renew=1125", "new_rebind=1800")
+	l.stop("eth0")
+	// Started again it asks whether its address still fits.
+	if out, err = l.dhclient("eth0"); err != nil || !strings.Contains(out, "Confirm") {
+		t.Errorf("confirm: %v\n%s", err, out)
+	}
+	if out, err = l.dhclient("eth0", "-r"); err != nil {
+		t.Errorf("release: %v\n%s", err, out)
+	}
+	if n, _ := l.store.count(); n != 0 {
+		t.Errorf("%d claims for a port", n)
+	}
+	// Options only.
+	if out, err = l.dhclient("eth0", "-S"); err != nil || !strings.Contains(out, "new_dhcp6_name_servers=2001:db8:1::1") {
+		t.Errorf("information-request: %v\n%s", err, out)
+	}
+	l.stop("eth0")
+
+	// Without a port the guest is anybody: an address of each subnet, claimed.
+	s.RemoveGuest("net", "p1")
+	_ = os.Remove(filepath.Join(l.dir, "leases-eth0"))
+	s.SetNetwork(service(subnet("2001:db8:1::/64"), subnet("fd00:1::/64")))
+	if out, err = l.dhclient("eth0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wants(t, out, "new_ip6_address=2001:db8:1:", "new_ip6_address=fd00:1:")
+	if out, err = l.dhclient("eth0", "-r"); err != nil {
+		t.Errorf("release: %v\n%s", err, out)
+	}
+	netnstest.Eventually(t, 5*time.Second, "claims and releases", func() error {
+		if c, r := l.store.count(); c != 2 || r != 2 {
+			return fmt.Errorf("%d claims, %d releases", c, r)
+		}
+		return nil
+	})
+}
+
+func TestKernelUdhcpc6(t *testing.T) {
+	netnstest.NeedCommands(t, "busybox", "timeout")
+	l := newLab(t)
+	if out, _ := l.guest.Try("busybox", "--list"); !strings.Contains(out, "udhcpc6") {
+		netnstest.Skip(t, "this busybox has no udhcpc6")
+	}
+	l.server().SetNetwork(service(subnet("2001:db8:1::/64")))
+	script := filepath.Join(l.dir, "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := l.guest.Try("timeout", "20", "busybox", "udhcpc6", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", script)
+	if err != nil {
+		t.Fatalf("udhcpc6: %v\n%s", err, out)
+	}
+	wants(t, strings.ToLower(out), "ipv6=2001:0db8:0001:0000:", "lease=3600")
+}
+
+func TestKernelPortTakenAndLinkComesBack(t *testing.T) {
+	netnstest.NeedCommands(t, "dhclient", "dnsmasq", "timeout")
+	l := newLab(t)
+	l.router.Run("ip", "link", "add", "other0", "type", "bridge")
+	l.router.Run("ip", "link", "set", "other0", "up")
+	l.router.Run("ip", "addr", "add", "2001:db8:99::1/64", "dev", "other0", "nodad")
+	l.router.Start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--bind-dynamic", "--interface=other0",
+		"--dhcp-range=2001:db8:99::10,2001:db8:99::20", "--pid-file="+filepath.Join(l.dir, "pid"), "--dhcp-leasefile="+filepath.Join(l.dir, "l"))
+	netnstest.Eventually(t, 5*time.Second, "dnsmasq", func() error {
+		if out := l.router.Run("ss", "-uln"); !strings.Contains(out, ":547") {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	s := l.server()
+	s.SetNetwork(service())
+	serves := func() {
+		t.Helper()
+		out, err := l.dhclient("eth0")
+		if err != nil {
+			t.Fatalf("%v\n%s\nproblems: %v", err, out, s.Problems())
+		}
+		wants(t, out, "new_ip6_address=2001:db8:1:")
+		l.stop("eth0")
+	}
+	serves()
+	l.router.Run("ip", "link", "del", "br0")
+	l.link("br0", "eth0", guestMAC)
+	serves()
+	if p := s.Problems(); len(p) != 0 {
+		t.Errorf("problems %+v", p)
+	}
+}
+
+func TestKernelManyLinksOneSocket(t *testing.T) {
+	netnstest.NeedCommands(t, "dhclient", "timeout")
+	l := newLab(t)
+	s := l.server()
+	for i := range 3 {
+		svc := service(subnet(fmt.Sprintf("2001:db8:%d::/64", i+1)))
+		svc.Network, svc.Link = vnet.ID(fmt.Sprint(i)), fmt.Sprintf("net%d", i)
+		s.SetNetwork(svc) // before its link
+		l.link(svc.Link, fmt.Sprintf("guest%d", i), mac(i+1))
+	}
+	for i := range 3 {
+		dev := fmt.Sprintf("guest%d", i)
+		out, err := l.dhclient(dev)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		wants(t, out, fmt.Sprintf("new_ip6_address=2001:db8:%d:", i+1))
+		l.stop(dev)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.spaces) != 1 || s.spaces[""].t.(*conn).shared == nil {
+		t.Errorf("%d namespaces, shared %v", len(s.spaces), s.spaces[""].t)
+	}
+}
