@@ -50,7 +50,13 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 		return wrap("facts of the host", err)
 	}
 	watched := make(chan error, 1)
-	go func() { watched <- finder.Run(ctx) }()
+	go func() {
+		err := finder.Run(ctx)
+		if ctx.Err() != nil {
+			err = nil // it says that it was told to stop
+		}
+		watched <- err
+	}()
 
 	db, err := store.Open(ctx, storeConfig(conf, log, true))
 	if err != nil {

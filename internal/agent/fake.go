@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"context"
+	"sync"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// FakeStore is a Store in memory, for tests: what is put shows up at every
+// follower, claims are accepted unless Refuse says otherwise.
+type FakeStore struct {
+	// Refuse, if set, is asked about each claim.
+	Refuse func(o vnet.Object) error
+
+	mu        sync.Mutex
+	revision  int64
+	objects   map[vnet.Ref]vnet.Object
+	followers []chan vnet.Update
+	observed  map[vnet.ID]vnet.Object
+}
+
+// NewFakeStore returns an empty store.
+func NewFakeStore() *FakeStore {
+	return &FakeStore{objects: map[vnet.Ref]vnet.Object{}, observed: map[vnet.ID]vnet.Object{}}
+}
+
+// Put stores objects and tells the followers.
+func (s *FakeStore) Put(objs ...vnet.Object) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revision++
+	for _, o := range objs {
+		o.GetMeta().Revision = s.revision
+		s.objects[vnet.RefOf(o)] = o
+	}
+	s.tell(vnet.Update{Revision: s.revision, Put: objs})
+	return s.revision
+}
+
+// Delete removes objects and tells the followers.
+func (s *FakeStore) Delete(refs ...vnet.Ref) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revision++
+	for _, r := range refs {
+		delete(s.objects, r)
+	}
+	s.tell(vnet.Update{Revision: s.revision, Delete: refs})
+	return s.revision
+}
+
+// tell sends an update to every follower; the caller holds mu.
+func (s *FakeStore) tell(u vnet.Update) {
+	for _, c := range s.followers {
+		c <- u
+	}
+}
+
+// Follow implements Store.
+func (s *FakeStore) Follow(context.Context, string) (<-chan vnet.Update, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := make(chan vnet.Update, 4096)
+	u := vnet.Update{Revision: s.revision, Reset: true}
+	for _, o := range s.objects {
+		u.Put = append(u.Put, o)
+	}
+	c <- u
+	s.followers = append(s.followers, c)
+	return c, nil
+}
+
+// Claim implements Store.
+func (s *FakeStore) Claim(_ context.Context, put []vnet.Object, release []vnet.Ref) []error {
+	errs := make([]error, len(put)+len(release))
+	for i, o := range put {
+		if s.Refuse != nil {
+			errs[i] = s.Refuse(o)
+		}
+		if errs[i] == nil {
+			s.Put(o)
+		}
+	}
+	s.Delete(release...)
+	return errs
+}
+
+// Observe implements Store.
+func (s *FakeStore) Observe(_ context.Context, objs []vnet.Object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range objs {
+		s.observed[o.GetMeta().ID] = o
+	}
+	return nil
+}
+
+// Status returns the newest status of an object, nil if there is none.
+func (s *FakeStore) Status(r vnet.Ref, host string) *vnet.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, _ := s.observed[vnet.StatusID(r, host)].(*vnet.Status)
+	return st
+}
+
+// All returns the objects of a kind.
+func (s *FakeStore) All(k vnet.Kind) []vnet.Object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []vnet.Object
+	for r, o := range s.objects {
+		if r.Kind == k {
+			out = append(out, o)
+		}
+	}
+	return out
+}
