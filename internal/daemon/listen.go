@@ -45,8 +45,17 @@ func Listen(path, group string) (net.Listener, error) {
 		l.Close()
 		return nil, errors.Join(err, os.Remove(fresh))
 	}
-	return l, nil
+	return &socket{UnixListener: l, path: path}, nil
 }
+
+// socket is a listener that knows its final name.
+type socket struct {
+	*net.UnixListener
+	path string
+}
+
+// Addr is the name under which clients find it.
+func (s *socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
 
 func publish(fresh, path, group string) error {
 	if err := os.Chmod(fresh, socketMode); err != nil {

@@ -19,6 +19,9 @@ func TestListen(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
+		if l.Addr().String() != path {
+			t.Errorf("listens on %s, not %s", l.Addr(), path)
+		}
 		info, err := os.Stat(path)
 		if err != nil || info.Mode().Perm() != 0o660 {
 			t.Errorf("%v %v", info.Mode(), err)

@@ -134,7 +134,8 @@ func (d *demo) etcd(ctx context.Context) error {
 
 func (d *demo) plugDefault(ctx context.Context) error {
 	for _, g := range []*guest{
-		{name: "alpha", about: "ISC dhclient", want: []string{"dhcpv4", "dhcpv6"}, get: (*guest).dhclient},
+		{name: "alpha", about: "ISC dhclient", want: []string{"dhcpv4", "dhcpv6"},
+			prepare: "sysctl -qw net.ipv6.conf.default.autoconf=0", get: (*guest).dhclient},
 		{name: "beta", about: "kernel SLAAC and dhcpcd", want: []string{"dhcpv4", "slaac"}, get: (*guest).dhcpcd},
 	} {
 		if err := d.plug(ctx, g, "default"); err != nil {
@@ -196,6 +197,11 @@ func (d *demo) plug(ctx context.Context, g *guest, network string) error {
 	if _, err := n.Start("web", d.peer, "serve", ":80"); err != nil {
 		return err
 	}
+	if g.prepare != "" {
+		if _, err := d.sh(ctx, n, g.prepare); err != nil {
+			return err
+		}
+	}
 	_, err = d.sh(ctx, d.host.Node, fmt.Sprintf("sextant port plug %s network=%s netns=%s device=eth0", g.name, network, g.name))
 	return err
 }
@@ -205,7 +211,7 @@ func (d *demo) plugRouted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.plug(ctx, &guest{name: "delta", about: "kernel SLAAC, a global address", want: []string{"slaac"}, get: (*guest).kernel}, "public")
+	return d.plug(ctx, &guest{name: "delta", about: "kernel SLAAC and stateless DHCPv6, global", want: []string{"slaac"}, get: (*guest).stateless}, "public")
 }
 
 func (d *demo) addresses(ctx context.Context) error {

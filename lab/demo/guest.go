@@ -17,6 +17,7 @@ type guest struct {
 	about   string
 	network string
 	want    []string // ways in which it must have got addresses
+	prepare string   // command in the guest before it is plugged in
 	get     func(*guest, context.Context, *demo) error
 
 	node *topo.Node
@@ -66,8 +67,7 @@ func (g *guest) sh(ctx context.Context, command string) (string, error) {
 // dhclient: everything from ISC's client, unmodified; the kernel only takes
 // the default route from the router's advertisements, as DHCPv6 has none.
 func (g *guest) dhclient(ctx context.Context, d *demo) error {
-	prepare := "sysctl -qw net.ipv6.conf.eth0.autoconf=0 && ip link set eth0 up"
-	if _, err := d.sh(ctx, g.node, prepare); err != nil {
+	if _, err := d.sh(ctx, g.node, "ip link set eth0 up"); err != nil {
 		return err
 	}
 	if err := settled(ctx, g); err != nil {
@@ -83,7 +83,7 @@ func (g *guest) dhclient(ctx context.Context, d *demo) error {
 		}
 		for line := range strings.Lines(out) {
 			if strings.Contains(line, "bound to") || strings.Contains(line, "RCV: ") && strings.Contains(line, "IAADDR") {
-				fmt.Print(line)
+				fmt.Println(strings.TrimSpace(line))
 			}
 		}
 	}
@@ -107,12 +107,21 @@ func (g *guest) dhcpcd(ctx context.Context, d *demo) error {
 	return err
 }
 
-// kernel: SLAAC alone.
-func (g *guest) kernel(ctx context.Context, d *demo) error {
+// stateless: the address by SLAAC, the name server by stateless DHCPv6 (RFC
+// 8415 6.1), because the kernel does not read it from advertisements.
+func (g *guest) stateless(ctx context.Context, d *demo) error {
 	if _, err := d.sh(ctx, g.node, "ip link set eth0 up"); err != nil {
 		return err
 	}
-	return settled(ctx, g)
+	if err := settled(ctx, g); err != nil {
+		return err
+	}
+	client, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	command := "dhclient -6 -S -1 -D LL eth0"
+	fmt.Printf("%s# %s\n", g.name, command)
+	_, err := g.node.Sh(client, command)
+	return err
 }
 
 // settled waits until the link-local address may be used (RFC 4862 5.4):
