@@ -45,7 +45,11 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 	if err != nil {
 		return wrap("kernel", err)
 	}
-	finder, err := watch.New(spaces, watch.Options{Features: agent.Features(spaces), Log: log})
+	features, list, err := watch.Probe(ctx)
+	if err != nil {
+		log.Warn("the packet filter cannot be probed", "error", err)
+	}
+	finder, err := watch.New(spaces, watch.Options{Features: features, Log: log})
 	if err != nil {
 		return wrap("facts of the host", err)
 	}
@@ -72,6 +76,7 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 	a, err := agent.New(agent.Config{
 		Host: conf.Host, Version: build.Read().Version, Kernel: kernel, Finder: finder, Store: db, StateDir: state,
 		InNS: spaces.Do, DUID: serverDUID(conf.Host), Log: log, Ears: ears,
+		Features: list, Foreign: agent.ForeignRules(spaces, log),
 	})
 	if err != nil {
 		return wrap("agent", err)

@@ -43,6 +43,8 @@ type Config struct {
 	Now      func() time.Time
 	// Ears delivers what guests' ports say, in the host's namespace; nil: deaf.
 	Ears *Ears
+	// Features is what was probed of the kernel, for the host's facts.
+	Features []vnet.Feature
 	// Foreign looks for other programs' rules that would stop guests' traffic
 	// over the links; nil: nobody looks.
 	Foreign func(ctx context.Context, links []string) []vnet.Problem
@@ -299,7 +301,7 @@ func (a *Agent) takeFacts() {
 	a.facts = &now
 	a.srv.dns.SetUpstreams(now.Resolvers)
 	a.ears.setLinks(now.Links)
-	a.rep.host(a.cfg.Host, a.cfg.Version, &now)
+	a.rep.host(a.cfg.Host, a.hostFacts(&now))
 	a.climb = true
 	if sameForPlans(old, &now) {
 		return

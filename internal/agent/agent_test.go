@@ -66,7 +66,11 @@ func (h *host) startWith(store agent.Store) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	finder, err := watch.New(spaces, watch.Options{Features: agent.Features(spaces), Log: log})
+	features, _, err := watch.Probe(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	finder, err := watch.New(spaces, watch.Options{Features: features, Log: log})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 func (a *Agent) Answer(ctx context.Context, verb string, _ json.RawMessage) (json.RawMessage, error) {
 	switch verb {
 	case "facts":
-		return a.inLoop(ctx, func() (any, error) { return hostFacts(a.cfg.Version, a.facts), nil })
+		return a.inLoop(ctx, func() (any, error) { return a.hostFacts(a.facts), nil })
 	case "cleanup":
 		return a.inLoop(ctx, func() (any, error) { return a.cleanup(ctx) })
 	}

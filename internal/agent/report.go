@@ -62,8 +62,7 @@ func (r *reporter) event(e *vnet.Event) {
 }
 
 // host reports the host's facts if they changed.
-func (r *reporter) host(name, version string, f *plan.Facts) {
-	facts := hostFacts(version, f)
+func (r *reporter) host(name string, facts vnet.HostFacts) {
 	r.mu.Lock()
 	same := r.facts != nil && reflect.DeepEqual(*r.facts, facts)
 	r.facts = &facts
@@ -125,11 +124,8 @@ func (r *reporter) putBack(batch []vnet.Object) {
 }
 
 // hostFacts is what other parts need to know of the host.
-func hostFacts(version string, f *plan.Facts) vnet.HostFacts {
-	out := vnet.HostFacts{Version: version, Prefixes: foreignPrefixes(f)}
-	for _, name := range slices.Sorted(maps.Keys(f.Features)) {
-		out.Features = append(out.Features, vnet.Feature{Name: name, Present: f.Features[name]})
-	}
+func (a *Agent) hostFacts(f *plan.Facts) vnet.HostFacts {
+	out := vnet.HostFacts{Version: a.cfg.Version, Features: a.cfg.Features, Prefixes: foreignPrefixes(f)}
 	for _, name := range slices.Sorted(maps.Keys(f.Uplinks)) {
 		out.Uplinks = append(out.Uplinks, f.Uplinks[name])
 	}
