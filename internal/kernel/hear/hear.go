@@ -52,6 +52,10 @@ const (
 	// snapLen is how much of a packet is copied, in bytes: any ND, ARP, MLD
 	// or DHCP packet on Ethernet.
 	snapLen = 1600
+	// threshold is how many packets the kernel gathers before it hands them
+	// over. Its own choice is a hundred, or a second, which is too late for
+	// decisions within DAD's second.
+	threshold = 1
 	// queueLen bounds the packets that wait for the reader.
 	queueLen = 1024
 	// socketBuffer is the kernel's queue, in bytes.
@@ -128,7 +132,7 @@ func (l *Listener) open(ctx context.Context) (*session, error) {
 	s := &session{failed: make(chan error, 1)}
 	ctx, s.end = context.WithCancel(ctx)
 	err := l.inNS(l.ns, func() (err error) {
-		s.log, err = nflog.Open(&nflog.Config{Group: l.group, Copymode: nflog.CopyPacket, Bufsize: snapLen})
+		s.log, err = nflog.Open(&nflog.Config{Group: l.group, Copymode: nflog.CopyPacket, Bufsize: snapLen, QThresh: threshold})
 		return err
 	})
 	if err != nil {

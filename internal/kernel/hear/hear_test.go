@@ -152,10 +152,11 @@ func TestHearsDADAndAnswers(t *testing.T) {
 		{Link: port, Target: netip.MustParseAddr("192.168.7.9"), MAC: mac, Gateway: gateway},
 		{Link: port, Target: netip.MustParseAddr("192.168.7.9"), MAC: mac, Gateway: gateway, Source: netip.MustParseAddr("192.168.7.1")},
 	} {
+		sent := time.Now()
 		if err := p.Send(q); err != nil {
 			t.Fatal(err)
 		}
-		until(t, l, "an answer for "+q.Target.String(), func(h Heard, e Event) bool {
+		heard := until(t, l, "an answer for "+q.Target.String(), func(h Heard, e Event) bool {
 			switch e := e.(type) {
 			case *Advertisement:
 				return h.Link == port && e.Target == q.Target && e.Solicited
@@ -164,6 +165,9 @@ func TestHearsDADAndAnswers(t *testing.T) {
 			}
 			return false
 		})
+		if d := heard.Time.Sub(sent); d > 500*time.Millisecond && !netnstest.InVM() {
+			t.Errorf("the answer for %s was heard %v after the probe: the kernel holds packets back", q.Target, d)
+		}
 	}
 }
 
