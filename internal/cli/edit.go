@@ -10,8 +10,6 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/sextant-net/sextant/internal/dialect/native/client"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -75,7 +73,7 @@ func (c *call) edited(ctx context.Context, path string, before []byte, revision 
 	if bytes.Equal(before, after) {
 		return nil, nil
 	}
-	doc, err := yaml.YAMLToJSON(after)
+	doc, err := fromYAML(after)
 	if err != nil {
 		// The library's message is a picture of several lines.
 		reason, _, _ := strings.Cut(err.Error(), "\n")
@@ -83,7 +81,7 @@ func (c *call) edited(ctx context.Context, path string, before []byte, revision 
 	}
 	var out json.RawMessage
 	err = c.send(ctx, client.Request{
-		Method: http.MethodPut, Path: c.path(), Body: json.RawMessage(doc), IfMatch: revision,
+		Method: http.MethodPut, Path: c.path(), Body: doc, IfMatch: revision,
 	}, &out)
 	return out, err
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/sextant-net/sextant/internal/dialect/native/client"
@@ -240,9 +239,6 @@ func (a *app) writeYAML(raw json.RawMessage) error {
 	_, err = a.Stdout.Write(b)
 	return err
 }
-
-// toYAML keeps the order of the keys.
-func toYAML(raw json.RawMessage) ([]byte, error) { return yaml.JSONToYAML(raw) }
 
 func heads(columns []column, all bool) (out []column) {
 	for _, c := range columns {
