@@ -93,6 +93,9 @@ var humaErrors = sync.OnceFunc(func() {
 				detail := d.ErrorDetail()
 				_, f.Field, _ = strings.Cut(detail.Location, ".")
 				f.Message, f.status = detail.Message, http.StatusBadRequest
+				if strings.HasPrefix(detail.Location, "query.") {
+					f.Hint = "see the call's parameters in /openapi.json"
+				}
 				break
 			}
 		}
