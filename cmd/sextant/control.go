@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
-	"net/http"
 	"path/filepath"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -52,32 +49,23 @@ func controlRole(ctx context.Context, conf config.Config, log *slog.Logger) (err
 	if err != nil {
 		return wrap("api", err)
 	}
-	server := &http.Server{
+	door := daemon.HTTP{
+		Listener: listener, ConnContext: native.ConnContext, Log: log,
 		Handler: native.New(native.Config{Verbs: verbs, Log: log, Metrics: promhttp.Handler(), Version: build.Read().Version}),
-		// A client that sends nothing costs a goroutine for so long.
-		ReadHeaderTimeout: 10 * time.Second,
-		ConnContext:       native.ConnContext,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	log.Info("serving", "api", listener.Addr())
+	go func() { served <- door.Serve(serving) }()
+	log.Info("serving", "socket", filepath.Join(conf.RunDir, apiSocket))
 
 	select {
-	case <-ctx.Done():
 	case err := <-served:
 		return wrap("api", err)
 	case err := <-died:
 		// etcd cannot be restarted inside a process: the supervisor does it.
 		return wrap("store", err)
 	}
-	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
-		_ = server.Close() // event streams do not end by themselves
-	}
-	return nil
 }
 
 // openStore starts the embedded store or connects to an external one. The

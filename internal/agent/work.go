@@ -32,7 +32,10 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	a.endServices(owners)
 	before := a.failed
 	a.apply(ctx, c, full)
-	a.startServices(owners)
+	if a.startServices(owners) && a.cfg.Foreign != nil && a.cfg.Now().After(a.lookAt) {
+		// Whoever waits for a new network is told what is in its way.
+		a.lookForeign(ctx, a.cfg.Now())
+	}
 	a.tellServers()
 	a.report(owners, before)
 }
@@ -75,14 +78,16 @@ func (a *Agent) endServices(owners []vnet.Ref) {
 	}
 }
 
-// startServices begins or changes what the owners have.
-func (a *Agent) startServices(owners []vnet.Ref) {
+// startServices begins or changes what the owners have; it reports whether a
+// network is new.
+func (a *Agent) startServices(owners []vnet.Ref) (fresh bool) {
 	for _, r := range owners {
 		f := a.union.fragments[r]
 		if f == nil {
 			continue
 		}
 		if f.Service != nil {
+			fresh = fresh || a.srv.services[r.ID] == nil
 			a.index.setNetwork(r.ID, f.Service.Subnets)
 			a.srv.setService(r.ID, f.Service, leasesIn(a.snap, r.ID))
 			a.ears.network(f.Service)
@@ -97,6 +102,7 @@ func (a *Agent) startServices(owners []vnet.Ref) {
 			a.zones[f.Guest.Network] = true
 		}
 	}
+	return fresh
 }
 
 func leasesIn(s *plan.Snapshot, network vnet.ID) []vnet.Lease {

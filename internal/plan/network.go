@@ -246,6 +246,7 @@ func (p *networkPlan) served() []Subnet {
 		}
 	}
 	out = append(out, old...)
+	slices.SortStableFunc(out, func(a, b Subnet) int { return int(a.Family - b.Family) })
 	for i := range out {
 		if out[i].Family == vnet.IPv4 && p.routes(vnet.IPv4) {
 			out[i].Router = out[i].Gateway

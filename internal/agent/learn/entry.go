@@ -126,6 +126,7 @@ func (e *Engine) hold(now time.Time, x *entry, why string) Result {
 	e.trace(x, Held, why)
 	x.state, x.heard, x.misses = Held, now, 0
 	e.schedule(x, now.Add(spread(x.addr, e.conf.ProbeEvery)))
+	e.askOthers(now, x)
 	sub := n.subnetOf(x.addr)
 	how := howOf(x.addr, x.holder.MAC, sub)
 	x.temporary = how == vnet.HowSLAAC && e.isTemporary(x)
@@ -133,6 +134,18 @@ func (e *Engine) hold(now time.Time, x *entry, why string) Result {
 		Network: x.network, Subnet: sub.ID, Port: x.holder.Port, Address: x.addr, Family: sub.Family,
 		How: how, MAC: x.holder.MAC, Temporary: x.temporary,
 	}}}
+}
+
+// askOthers has the holder's other addresses probed soon: a guest that takes
+// an address has often given up another.
+func (e *Engine) askOthers(now time.Time, x *entry) {
+	for y := range e.link(x.holder.Link).entries {
+		soon := now.Add(spread(y.addr, probeWait))
+		if y != x && y.state == Held && y.misses == 0 && y.rival == nil && y.addr.Is4() == x.addr.Is4() &&
+			now.Sub(y.heard) > fresh && soon.Before(y.at) {
+			e.schedule(y, soon)
+		}
+	}
 }
 
 // drop frees x; its rival, if any, gets the address.

@@ -31,6 +31,9 @@ const (
 	// unanswered ones mean that the address is free.
 	probeWait = time.Second
 	maxMisses = 3
+	// fresh is how lately a guest was heard with an address that needs no
+	// asking when it takes another.
+	fresh = 10 * time.Second
 	// contestEvery bounds how often somebody else can have an owner probed.
 	contestEvery = 5 * time.Second
 	// MaxPerPort is how many addresses one port may have learnt.
