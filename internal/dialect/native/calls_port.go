@@ -84,21 +84,29 @@ func (a *api) plug(ctx context.Context, n noun[vnet.Port], in *switchIn) (*objec
 	if sel.Network == "" {
 		sel.Network = string(port.Network)
 	}
+	plugged := wait > 0 && a.isPlugged(ctx, sel)
 	made, err := a.Verbs.Plug(ctx, who, sel, port, req.Binding)
 	if err != nil {
 		return nil, err
 	}
 	ns.remember(said, made)
-	// A port that this call made has one generation; only such a one is
-	// withdrawn when its host cannot plug it.
+	// When its host cannot plug it, a port that this call made (it has one
+	// generation) is withdrawn, and one that it plugged is unplugged; one that
+	// was plugged before stays so.
 	created := made.Generation <= 1
 	if _, err := a.settle(ctx, made, control.Running, wait, created); err != nil {
-		if !created {
+		if !created && !plugged && ctx.Err() == nil {
 			a.undoPlug(ctx, sel)
 		}
 		return nil, err
 	}
 	return n.settled(ctx, ns, made, nil, http.StatusOK), nil
+}
+
+func (a *api) isPlugged(ctx context.Context, sel Selector) bool {
+	o, err := a.Verbs.Get(ctx, whoFrom(ctx), sel)
+	p, ok := o.(*vnet.Port)
+	return err == nil && ok && p.Binding != nil
 }
 
 // undoPlug unplugs a port that its host could not plug.
