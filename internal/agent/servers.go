@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp4"
 	"github.com/sextant-net/sextant/internal/server/dhcp6"
@@ -22,6 +23,7 @@ type servers struct {
 	dhcp4 *dhcp4.Server
 	dhcp6 *dhcp6.Server
 	dns   *dns.Server
+	named *dns.Resolved // the host's own resolver learns our domains
 
 	services map[vnet.ID]*plan.Service
 	guests   map[vnet.ID]*plan.Guest
@@ -49,6 +51,7 @@ func newServers(c serverConfig) *servers {
 		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host, DUID: c.DUID,
 			Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
 		dns:      dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now}),
+		named:    dns.NewResolved(c.Log.With("server", "resolved")),
 		services: map[vnet.ID]*plan.Service{},
 		guests:   map[vnet.ID]*plan.Guest{},
 		zones:    map[vnet.ID]dns.Zone{},
@@ -72,6 +75,9 @@ func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []vnet.L
 		s.dhcp4.RemoveNetwork(network)
 		s.dhcp6.RemoveNetwork(network)
 		s.dns.RemoveZone(network)
+		if old.NS == "" {
+			s.named.Remove(old.Link)
+		}
 		return
 	case old != nil && reflect.DeepEqual(old, svc):
 		return
@@ -136,6 +142,21 @@ func (s *servers) setZone(z dns.Zone) {
 	}
 	s.zones[z.Network] = z
 	s.dns.SetZone(z)
+	if z.NS == "" && len(z.Listen) > 0 {
+		s.named.Set(z.Link, z.Listen, hostDomains(z))
+	}
+}
+
+// hostDomains are the zones that the host itself asks us about.
+func hostDomains(z dns.Zone) []string {
+	var out []string
+	if z.Domain != "" {
+		out = append(out, z.Domain)
+	}
+	for _, p := range z.Prefixes {
+		out = append(out, ipam.ReverseZones(p)...)
+	}
+	return out
 }
 
 // lease passes on that a lease came, changed or went by the store's account.
@@ -168,7 +189,7 @@ func (s *servers) problems() map[vnet.ID][]vnet.Problem {
 }
 
 func (s *servers) close() []error {
-	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close()}
+	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close(), s.named.Close()}
 }
 
 // zoneOf builds a network's names from its service, its ports and the leases

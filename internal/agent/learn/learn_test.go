@@ -131,7 +131,7 @@ func TestEngine(t *testing.T) {
 		{"silent", "0s g1 na fd00::53\n90s", "300ms claim port1 fd00::53 fixed six\n58.4s probe port1 fd00::53\n59.4s probe port1 fd00::53\n1m0.4s probe port1 fd00::53\n1m1.4s release fd00::53: silent"},
 		{"answers the second probe", "0s g1 na fd00::53\n59.5s g1 na fd00::53\n70s", "300ms claim port1 fd00::53 fixed six\n58.4s probe port1 fd00::53\n59.4s probe port1 fd00::53"},
 		{"takes another instead", "0s g1 arp 10.0.0.9\n20s g1 arp 10.0.0.8\n30s",
-			"300ms claim port1 10.0.0.9 fixed four\n20.3s claim port1 10.0.0.8 fixed four\n21.2s probe port1 10.0.0.9\n22.2s probe port1 10.0.0.9\n23.2s probe port1 10.0.0.9\n24.2s release 10.0.0.9: silent"},
+			"300ms claim port1 10.0.0.9 fixed four\n20.3s claim port1 10.0.0.8 fixed four\n21.3s probe port1 10.0.0.9\n22.3s probe port1 10.0.0.9\n23.3s probe port1 10.0.0.9\n24.3s release 10.0.0.9: silent"},
 		{"moves when the old one is silent", "0s g1 na fd00::53\n10s g2 na fd00::53\n12s g2 na fd00::53\n20s",
 			"300ms claim port1 fd00::53 fixed six\n10s probe port1 fd00::53\n11s probe port1 fd00::53\n12s probe port1 fd00::53\n13s release fd00::53: silent\n13s claim port2 fd00::53 fixed six"},
 		{"stays when the old one answers", "0s g1 na fd00::53\n10s g2 dad fd00::53\n11.5s g1 na fd00::53\n12s g2 na fd00::53\n20s",
