@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"net"
@@ -119,7 +120,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // leases puts leases of port vm1 on the network of the name.
 func leases(ts *testscript.TestScript, _ bool, args []string) {
 	f := ts.Value(fakeKey{}).(*native.Fake)
-	o, err := f.Get(nil, native.Identity{}, native.Selector{Kind: vnet.KindNetwork, Name: args[0]})
+	o, err := f.Get(context.Background(), native.Identity{}, native.Selector{Kind: vnet.KindNetwork, Name: args[0]})
 	ts.Check(err)
 	mac, err := vnet.ParseMAC("52:54:00:aa:00:01")
 	ts.Check(err)

@@ -50,12 +50,10 @@ func list(ctx context.Context, c *call, args []string) error {
 // shown returns the path of a key that a list may be narrowed by: any that is
 // shown.
 func (k keyed) shown(key string) (string, error) {
-	var all []string
 	for _, f := range k.fields {
 		if sameKey(f.Path, key) || sameKey(f.Path, k.aliases[key]) {
 			return f.Path, nil
 		}
-		all = append(all, f.Path)
 	}
 	_, err := keyed{k.fields, nil}.find(key)
 	if err == nil {
