@@ -25,7 +25,7 @@ import (
 
 // walSegment is how much of its log etcd allocates at a time, in bytes. Its own
 // default of 64 MB, twice, is for clusters.
-const walSegment = 8 << 20
+const walSegment = 4 << 20
 
 // quota is the size of the database, in bytes, at which etcd raises its alarm.
 const quota = 1 << 30
@@ -67,6 +67,7 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	}
 	e := &Embedded{err: make(chan error, 1), stop: make(chan struct{}), dead: make(chan struct{})}
 	guard := &space{dir: cfg.Dir, reserve: cfg.Reserve}
+	guard.dropBallast()
 	if err := guard.check(); err != nil {
 		if _, old := os.Stat(filepath.Join(cfg.Dir, "etcd", "member", "wal")); old != nil {
 			return nil, err // a new store cannot be made here
@@ -106,8 +107,8 @@ func (e *Embedded) config(cfg EmbeddedConfig, guard *space, log *slog.Logger) (*
 	ec.TickMs, ec.ElectionMs = 10, 100
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(etcdLogger(log, e.fatal))
 	ec.QuotaBackendBytes = quota
-	ec.AutoCompactionMode = embed.CompactorModeRevision
-	ec.AutoCompactionRetention = "10000"
+	// etcd's own compaction would write to a full disk, and die: see mend.
+	ec.AutoCompactionRetention = "0"
 	ec.BootstrapDefragThresholdMegabytes = 64
 	ec.SnapshotCount, ec.SnapshotCatchUpEntries = 2000, 500
 	ec.MaxSnapFiles, ec.MaxWalFiles = 2, 2
@@ -250,6 +251,9 @@ func (e *Embedded) mend(guard *space) {
 	defer e.loops.Done()
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
+	defer guard.close()
+	compacted := time.Now()
+	guard.loadBallast()
 	for {
 		select {
 		case <-e.stop:
@@ -263,11 +267,39 @@ func (e *Embedded) mend(guard *space) {
 			if guard.check() != nil {
 				continue
 			}
+			guard.loadBallast()
 			if err := e.liftAlarm(); err != nil {
 				e.log.Warn("the store's alarm stays", "err", err)
 			}
+			if time.Since(compacted) > compactEvery {
+				compacted = time.Now()
+				if err := e.compact(); err != nil {
+					e.log.Warn("the store's history stays", "err", err)
+				}
+			}
 		}
 	}
+}
+
+// historyKept is for how many revisions those who follow the store can catch up
+// without starting anew.
+const (
+	historyKept  = 10000
+	compactEvery = 5 * time.Minute
+)
+
+func (e *Embedded) compact() error {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	head, err := e.etcd.Get(ctx, root, clientv3.WithCountOnly())
+	if err != nil || head.Header.Revision <= historyKept {
+		return err
+	}
+	_, err = e.etcd.Compact(ctx, head.Header.Revision-historyKept)
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		return nil
+	}
+	return err
 }
 
 func (e *Embedded) liftAlarm() error {

@@ -10,9 +10,12 @@ import (
 
 // etcdLogger passes etcd's log on to ours: its warnings and worse as what they
 // are, the rest as debugging. A fatal entry, upon which etcd would end the
-// process, ends only the goroutine that wrote it, after calling dead.
+// process, calls dead and stops only the goroutine that wrote it, where it is:
+// it must neither go on nor unwind, since what etcd does on the way out fails
+// as well.
 func etcdLogger(to *slog.Logger, dead func(msg string)) *zap.Logger {
-	return zap.New(&zapBridge{to: to}, zap.WithFatalHook(fatalHook{dead}))
+	hook := fatalHook{dead}
+	return zap.New(&zapBridge{to: to}, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 }
 
 type fatalHook struct{ dead func(string) }
@@ -26,7 +29,7 @@ func (h fatalHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 		}
 	}
 	h.dead(msg)
-	zapcore.WriteThenGoexit.OnWrite(e, fields)
+	select {} // until the process ends, which it should now
 }
 
 // zapBridge is a zapcore.Core over slog.
