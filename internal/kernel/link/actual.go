@@ -143,7 +143,7 @@ func (a *actual) member(ns string, d device, byIndex map[int]device) {
 }
 
 func (a *actual) addresses(c *netns.Conn, ns string, byIndex map[int]device) error {
-	all, err := addresses(c)
+	all, err := addresses(c, 0)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (l *Links) makeAddress(i plan.Address) error {
 		return l.addressError(c, what, i, err)
 	}
 	// IPv6 knows an address whatever its prefix length.
-	have, err := addresses(c)
+	have, err := addresses(c, d.index)
 	if err != nil {
 		return kernelError(what, err)
 	}
@@ -129,11 +129,14 @@ func broadcast(p netip.Prefix) []byte {
 	return b[:]
 }
 
-// addresses lists the addresses of a namespace.
-func addresses(c *netns.Conn) ([]address, error) {
+// addresses lists the addresses of a namespace, or of one of its links (0:
+// all). Kernels before 4.20 list all in any case.
+func addresses(c *netns.Conn, index int) ([]address, error) {
 	msgs, err := c.Dump(func() *nl.NetlinkRequest {
 		req := nl.NewNetlinkRequest(unix.RTM_GETADDR, 0)
-		req.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
+		msg := nl.NewIfAddrmsg(unix.AF_UNSPEC)
+		msg.Index = uint32(index)
+		req.AddData(msg)
 		return req
 	}, unix.RTM_NEWADDR)
 	if err != nil {
