@@ -21,10 +21,9 @@ func (e *engine) discover(r *request, now time.Time) effects {
 	if !ok {
 		return effects{}
 	}
-	if en := e.table.byAddress[g.address]; en == nil || en.client != r.client {
-		if e.table.offers >= maxOffers {
-			return effects{}
-		}
+	// Under a flood nothing is remembered: what is offered follows from the
+	// client, and its request decides.
+	if en := e.table.byAddress[g.address]; (en == nil || en.client != r.client) && e.table.offers < maxOffers {
 		e.offer(r, g, now)
 	}
 	return effects{send: e.lease(r, dhcpv4.MessageTypeOffer, g, e.leaseTime(r, g.sub, now))}

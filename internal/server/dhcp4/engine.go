@@ -3,6 +3,7 @@ package dhcp4
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -143,6 +144,12 @@ func (e *engine) active() bool {
 		}
 	}
 	return false
+}
+
+// nameless reports whether guests ask us and we have no address to answer
+// from.
+func (e *engine) nameless() bool {
+	return !e.active() && slices.ContainsFunc(e.svc.Subnets, func(s plan.Subnet) bool { return serves(&s) })
 }
 
 // setGuest takes what is known of a port.

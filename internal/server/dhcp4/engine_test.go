@@ -510,6 +510,24 @@ func TestDeprecatedSubnet(t *testing.T) {
 	}
 }
 
+func TestFlood(t *testing.T) {
+	f := newFake(t, service(subnet("10.0.0.0/8")))
+	for i := range maxOffers + 1000 {
+		if m, _ := f.send(msg{kind: discover, mac: mac(i + 1)}.bytes()); m == nil {
+			t.Fatalf("client %d got no offer", i)
+		}
+	}
+	if n := len(f.table.byAddress); n > maxOffers {
+		t.Errorf("%d offers are remembered", n)
+	}
+	f.dora(msg{mac: mac(1 << 20)})
+	f.now = f.now.Add(offerTime)
+	f.table.expire(f.now)
+	if n := len(f.table.byAddress); n != 1 {
+		t.Errorf("%d entries are left of a flood", n)
+	}
+}
+
 func TestHostnames(t *testing.T) {
 	for in, want := range map[string]string{
 		"web": "web", "WEB": "web", "web.example.com": "web", "-x": "", "x-": "", "a b": "", "": "", "ünï": "",

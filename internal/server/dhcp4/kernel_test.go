@@ -42,7 +42,7 @@ func (s *store) count() (claimed, released int) {
 	return len(s.leases), len(s.released)
 }
 
-// lab is a router's namespace with one guest behind a veth pair.
+// lab is a router's namespace with one guest on a bridge.
 type lab struct {
 	t             *testing.T
 	router, guest *netnstest.NS
@@ -59,9 +59,13 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-func (l *lab) link(router, guest, address string) {
-	netnstest.Veth(l.router, router, l.guest, guest)
-	l.router.Run("ip", "addr", "add", address, "dev", router)
+// link makes a bridge with one port, the other end of which is the guest's.
+func (l *lab) link(bridge, guest, address string) {
+	l.router.Run("ip", "link", "add", bridge, "type", "bridge")
+	netnstest.Veth(l.router, "p-"+bridge, l.guest, guest)
+	l.router.Run("ip", "link", "set", "p-"+bridge, "master", bridge)
+	l.router.Run("ip", "link", "set", bridge, "up")
+	l.router.Run("ip", "addr", "add", address, "dev", bridge)
 }
 
 func (l *lab) server() *Server {
@@ -94,6 +98,10 @@ func (l *lab) dhclient(dev string, args ...string) (string, error) {
 // stop ends the dhclient that went into the background.
 func (l *lab) stop(dev string) {
 	l.t.Helper()
+	netnstest.Eventually(l.t, 5*time.Second, "pid file", func() error {
+		_, err := os.Stat(filepath.Join(l.dir, "pid-"+dev))
+		return err
+	})
 	if out, err := l.dhclient(dev, "-x"); err != nil {
 		l.t.Errorf("dhclient -x: %v\n%s", err, out)
 	}
@@ -109,6 +117,7 @@ func wants(t *testing.T, got string, want ...string) {
 }
 
 func TestKernelDhclient(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "timeout")
 	l := newLab(t)
 	s := l.server()
@@ -163,6 +172,7 @@ func TestKernelDhclient(t *testing.T) {
 }
 
 func TestKernelUdhcpcAndDhcpcd(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "busybox", "dhcpcd")
 	l := newLab(t)
 	s := l.server()
@@ -203,6 +213,7 @@ func TestKernelUdhcpcAndDhcpcd(t *testing.T) {
 }
 
 func TestKernelPortTaken(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "dnsmasq", "timeout")
 	t.Run("by one that shares", func(t *testing.T) {
 		l := newLab(t)
@@ -277,11 +288,13 @@ func (l *lab) serves(s *Server) {
 }
 
 func TestKernelLinkComesBack(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "timeout")
 	l := newLab(t)
 	s := l.server()
 	l.serves(s)
 	l.router.Run("ip", "link", "del", "br0")
+	l.router.Run("ip", "link", "del", "p-br0")
 	l.link("br0", "eth0", "192.0.2.1/24")
 	l.serves(s)
 	// A second network shares the socket.

@@ -22,6 +22,7 @@ type Server struct {
 	spaces map[string]*space
 	// early keeps what was said of networks that are not known yet.
 	early  map[vnet.ID]*engine
+	polled time.Time // when every link was last looked at
 	closed bool
 	wake   chan struct{}
 	done   chan struct{}
@@ -158,6 +159,13 @@ func (s *Server) Problems() map[vnet.ID][]vnet.Problem {
 		if err != nil {
 			out[id] = append(out[id], problem(n.svc.Link, err))
 		}
+		if n.eng.nameless() {
+			out[id] = append(out[id], vnet.Problem{
+				Kind: vnet.ErrHost, Family: vnet.IPv4,
+				Msg:  fmt.Sprintf("no DHCPv4 on %s: the host has no address in the network to serve from", n.svc.Link),
+				Hint: "give the network a gateway address of its own, or set ipv4.guests=manual",
+			})
+		}
 		for a, at := range n.eng.conflicts {
 			if now.Sub(at) < quarantine {
 				out[id] = append(out[id], vnet.Problem{
@@ -233,7 +241,8 @@ func (s *Server) run() {
 	}
 }
 
-// pass looks at every link and deadline once and says how long to sleep.
+// pass looks at deadlines and at the links that are missing, now and then at
+// all of them, and says how long to sleep.
 func (s *Server) pass() (wait time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,9 +251,15 @@ func (s *Server) pass() (wait time.Duration, ok bool) {
 	}
 	now := s.now()
 	wait = pollLinks
+	all := now.Sub(s.polled) >= pollLinks || now.Before(s.polled)
+	if all {
+		s.polled = now
+	}
 	for _, n := range s.nets {
 		n.eng.table.expire(now)
-		s.attach(n, now)
+		if all || n.index == 0 {
+			s.attach(n, now)
+		}
 		if n.index == 0 && n.err == nil && n.eng.active() {
 			wait = pollMissing
 		}

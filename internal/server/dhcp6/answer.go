@@ -43,10 +43,13 @@ func (e *engine) solicit(r *request, c client, now time.Time) effects {
 		return e.bind(r, c, answers, now)
 	}
 	for i := range answers {
-		answers[i].gives = slices.DeleteFunc(answers[i].gives, func(g give) bool {
-			return g.claim && !e.offer(r, c, answers[i].ia, g, now)
-		})
-		answers[i].settle()
+		for _, g := range answers[i].gives {
+			// Under a flood nothing is remembered: what is advertised follows
+			// from the client, and its request decides.
+			if g.claim && e.table.offers < maxOffers {
+				e.offer(r, c, answers[i].ia, g, now)
+			}
+		}
 	}
 	return effects{send: e.reply(r, dhcpv6.MessageTypeAdvertise, answers)}
 }
@@ -157,21 +160,16 @@ func (a *answer) settle() {
 	}
 }
 
-// offer keeps a dynamic address for the IA for a short while; it reports
-// whether there is room.
-func (e *engine) offer(r *request, c client, x ia, g give, now time.Time) bool {
+// offer keeps a dynamic address for the IA for a short while.
+func (e *engine) offer(r *request, c client, x ia, g give, now time.Time) {
 	name := clientName(r.duid, x.iaid)
 	if en := e.table.byAddress[g.address]; en != nil && en.client == name {
-		return true
-	}
-	if e.table.offers >= maxOffers {
-		return false
+		return
 	}
 	e.table.put(&entry{
 		lease:  vnet.Lease{Address: g.address, Subnet: g.subnet, MAC: c.mac, DUID: r.duid, IAID: x.iaid},
 		client: name, state: offered, until: now.Add(offerTime),
 	})
-	return true
 }
 
 // bind replies at once if there is nothing to claim, else when the claims are
@@ -194,8 +192,8 @@ func (e *engine) bind(r *request, c client, answers []answer, now time.Time) eff
 	}
 	for _, a := range answers {
 		for _, g := range a.gives {
-			if g.claim && !e.offer(r, c, a.ia, g, now) {
-				return effects{}
+			if g.claim {
+				e.offer(r, c, a.ia, g, now)
 			}
 		}
 	}

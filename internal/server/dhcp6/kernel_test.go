@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,6 +122,7 @@ func wants(t *testing.T, got string, want ...string) {
 }
 
 func TestKernelDhclient(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "timeout")
 	l := newLab(t)
 	s := l.server()
@@ -171,25 +173,49 @@ func TestKernelDhclient(t *testing.T) {
 	})
 }
 
-func TestKernelUdhcpc6(t *testing.T) {
-	netnstest.NeedCommands(t, "busybox", "timeout")
+func TestKernelDhcpcd(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "dhcpcd", "timeout")
 	l := newLab(t)
-	if out, _ := l.guest.Try("busybox", "--list"); !strings.Contains(out, "udhcpc6") {
-		netnstest.Skip(t, "this busybox has no udhcpc6")
+	// It has a file under /run by the name of the device, which must be its own.
+	dev := fmt.Sprintf("e%d", os.Getpid())
+	l.link("net0", dev, mac(9))
+	svc := service(subnet("2001:db8:1::/64"))
+	svc.Link = "net0"
+	l.server().SetNetwork(svc)
+	conf, script, events := filepath.Join(l.dir, "conf"), filepath.Join(l.dir, "script"), filepath.Join(l.dir, "events")
+	for name, text := range map[string]string{
+		conf:   "ipv6only\nnoipv6rs\nia_na 1\nduid ll\noption rapid_commit, domain_name_servers\n",
+		script: "#!/bin/sh\nenv >>" + events + "\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
-	l.server().SetNetwork(service(subnet("2001:db8:1::/64")))
-	script := filepath.Join(l.dir, "script")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	out, err := l.guest.Try("timeout", "20", "busybox", "udhcpc6", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", script)
-	if err != nil {
-		t.Fatalf("udhcpc6: %v\n%s", err, out)
-	}
-	wants(t, strings.ToLower(out), "ipv6=2001:0db8:0001:0000:", "lease=3600")
+	// dhcpcd's helpers outlive it for a moment: they must not hold our pipe.
+	client := l.guest.Start("sh", "-c", `exec timeout 20 "$@" >`+l.dir+`/log 2>&1`, "sh", "dhcpcd", "-6", "-B", "-d", "-f", conf, "-c", script, dev)
+	t.Cleanup(func() {
+		_ = client.Process.Signal(syscall.SIGTERM)
+		_ = client.Wait()
+	})
+	netnstest.Eventually(t, 15*time.Second, "dhcpcd", func() error {
+		got, _ := os.ReadFile(events)
+		if !strings.Contains(string(got), "new_dhcp6_ia_na1_ia_addr1=2001:db8:1:") {
+			log, _ := os.ReadFile(filepath.Join(l.dir, "log"))
+			return fmt.Errorf("%s\n%s", got, log)
+		}
+		return nil
+	})
+	netnstest.Eventually(t, 5*time.Second, "the address is on the link", func() error {
+		if out := l.guest.Run("ip", "-6", "addr", "show", "dev", dev); !strings.Contains(out, "2001:db8:1:") {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
 }
 
 func TestKernelPortTakenAndLinkComesBack(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "dnsmasq", "timeout")
 	l := newLab(t)
 	l.router.Run("ip", "link", "add", "other0", "type", "bridge")
@@ -224,6 +250,7 @@ func TestKernelPortTakenAndLinkComesBack(t *testing.T) {
 }
 
 func TestKernelManyLinksOneSocket(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "timeout")
 	l := newLab(t)
 	s := l.server()

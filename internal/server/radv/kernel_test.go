@@ -51,6 +51,7 @@ func has(ns *netnstest.NS, want, name string, args ...string) func() error {
 }
 
 func TestKernelSLAACAndRdisc6(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "rdisc6")
 	l := newLab(t)
 	s := l.server(t)
@@ -114,6 +115,7 @@ func TestKernelSLAACAndRdisc6(t *testing.T) {
 }
 
 func TestKernelManyNetworksOneSocket(t *testing.T) {
+	t.Parallel()
 	netnstest.NeedCommands(t, "rdisc6")
 	l := newLab(t)
 	s := l.server(t)

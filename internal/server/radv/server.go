@@ -34,6 +34,7 @@ type Server struct {
 	mu     sync.Mutex
 	nets   map[vnet.ID]*network
 	spaces map[string]*space
+	polled time.Duration // when every link was last looked at
 	closed bool
 	wake   chan struct{}
 	done   chan struct{}
@@ -215,7 +216,8 @@ func (s *Server) run() {
 	}
 }
 
-// pass looks at every link and timer once and says how long to sleep.
+// pass looks at timers and at the links that are missing, now and then at all
+// of them, and says how long to sleep.
 func (s *Server) pass() (wait time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,8 +226,14 @@ func (s *Server) pass() (wait time.Duration, ok bool) {
 	}
 	now := s.now()
 	wait = pollLinks
+	all := now.Boot-s.polled >= pollLinks
+	if all {
+		s.polled = now.Boot
+	}
 	for _, n := range s.nets {
-		s.attach(n, now)
+		if all || n.index == 0 {
+			s.attach(n, now)
+		}
 		s.work(n, now)
 		if n.index == 0 && n.svc.RA.Send {
 			wait = min(wait, pollMissing)
