@@ -91,7 +91,7 @@ func Command(c Config) *cobra.Command {
 		root.AddCommand(a.nounCommand(&nouns[i]))
 	}
 	root.AddCommand(a.statusCommand(), a.whyCommand(), a.prefixCommand(), a.eventsCommand(),
-		a.backupCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.manCommand())
+		a.backupCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.manWriter())
 	for _, l := range later {
 		root.AddCommand(l.command())
 	}

@@ -153,21 +153,37 @@ func manCommands(b *bytes.Buffer, cmd *cobra.Command) {
 	manFlags(b, flags)
 }
 
-// manCommand is one command with its own flags, which are added to all.
+// manCommand is one command with its own flags, which are added to all. On the
+// page of the whole, where the flags of one command mean nothing to another,
+// they are said with the command.
 func manCommand(b *bytes.Buffer, c *cobra.Command, all *pflag.FlagSet) {
 	path := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
 	_, args, _ := strings.Cut(c.Use, " ")
 	line := strings.TrimSpace(path + " " + args)
+	said := c.Short + "."
+	ofNoun := c.HasParent() && isNoun(c.Parent())
 	c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
-		if f.Hidden || f.Name == "help" {
-			return
-		}
-		line += " [" + flagText(f) + "]"
-		if all.Lookup(f.Name) == nil {
-			all.AddFlag(f)
+		switch {
+		case f.Hidden || f.Name == "help":
+		case ofNoun:
+			line += " [" + flagText(f) + "]"
+			if all.Lookup(f.Name) == nil {
+				all.AddFlag(f)
+			}
+		default:
+			said += fmt.Sprintf("\n: **%s**: %s.", flagText(f), flagUsage(f))
 		}
 	})
-	fmt.Fprintf(b, "**%s**\n: %s.\n\n", strings.NewReplacer("[", "\\[", "]", "\\]").Replace(line), c.Short)
+	fmt.Fprintf(b, "**%s**\n: %s\n\n", strings.NewReplacer("[", "\\[", "]", "\\]").Replace(line), said)
+}
+
+// flagUsage is what a flag means and its default.
+func flagUsage(f *pflag.Flag) string {
+	_, usage := pflag.UnquoteUsage(f)
+	if !strings.Contains(usage, "default") && f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
+		usage += " (default " + f.DefValue + ")"
+	}
+	return usage
 }
 
 // flagText is a flag and what it takes.
@@ -197,18 +213,20 @@ func manFlags(b *bytes.Buffer, flags *pflag.FlagSet) {
 		if f.Shorthand != "" {
 			name = "-" + f.Shorthand + ", " + name
 		}
-		_, usage := pflag.UnquoteUsage(f)
-		if !strings.Contains(usage, "default") && f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
-			usage += " (default " + f.DefValue + ")"
-		}
-		fmt.Fprintf(b, "**%s**\n: %s.\n\n", name, usage)
+		fmt.Fprintf(b, "**%s**\n: %s.\n\n", name, flagUsage(f))
 	})
 }
 
-// manCommand is for the build: it writes the manual.
-func (a *app) manCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "man SOURCES DIR", Short: "Write the manual", Hidden: true, Args: exactly(2, "the sources and where to"),
-		RunE: func(cmd *cobra.Command, args []string) error { return WriteMan(cmd.Root(), args[0], args[1]) },
+// manSourceDir is where the sources are in a checkout.
+const manSourceDir = "docs/man"
+
+// manWriter is for the build: it writes the manual.
+func (a *app) manWriter() *cobra.Command {
+	sources := manSourceDir
+	cmd := &cobra.Command{
+		Use: "man DIR", Short: "Write the manual", Hidden: true, Args: exactly(1, "a directory"),
+		RunE: func(cmd *cobra.Command, args []string) error { return WriteMan(cmd.Root(), sources, args[0]) },
 	}
+	cmd.Flags().StringVar(&sources, "sources", sources, "where the hand-written parts are")
+	return cmd
 }
