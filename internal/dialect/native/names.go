@@ -81,7 +81,10 @@ func (n *names) learn(ctx context.Context, q Query) {
 // learnStatuses reads what the hosts report of the objects: of a single one by
 // its key, of many by reading all. Where several hosts report, the first does.
 func (n *names) learnStatuses(ctx context.Context, items []vnet.Object) {
-	if len(items) != 1 {
+	if len(items) == 0 {
+		return
+	}
+	if len(items) > 1 {
 		n.eachStatus(ctx, func(s *vnet.Status) { n.statuses[s.Target.ID] = s })
 		return
 	}
