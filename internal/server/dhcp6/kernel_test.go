@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,15 +102,33 @@ func (l *lab) dhclient(dev string, args ...string) (string, error) {
 	return string(env) + string(out), err
 }
 
+// stop ends the dhclient that went into the background. It writes its pid file
+// late, so it is found by the test's own directory on its command line.
 func (l *lab) stop(dev string) {
 	l.t.Helper()
-	netnstest.Eventually(l.t, 5*time.Second, "pid file", func() error {
-		_, err := os.Stat(filepath.Join(l.dir, "pid-"+dev))
-		return err
+	pidFile := filepath.Join(l.dir, "pid-"+dev)
+	netnstest.Eventually(l.t, 5*time.Second, "dhclient ends", func() error {
+		cmds, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		if err != nil {
+			return err
+		}
+		left := 0
+		for _, c := range cmds {
+			args, err := os.ReadFile(c)
+			if err != nil || !strings.HasPrefix(string(args), "dhclient\x00") || !strings.Contains(string(args), pidFile+"\x00") {
+				continue
+			}
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(c))); err == nil {
+				left++
+				_ = syscall.Kill(pid, syscall.SIGTERM)
+			}
+		}
+		if left > 0 {
+			return fmt.Errorf("%d still there", left)
+		}
+		return nil
 	})
-	if out, err := l.dhclient(dev, "-x"); err != nil {
-		l.t.Errorf("dhclient -x: %v\n%s", err, out)
-	}
+	_ = os.Remove(pidFile)
 }
 
 func wants(t *testing.T, got string, want ...string) {
