@@ -71,12 +71,18 @@ type Reconciler[K comparable, V comparable] struct {
 	key    func(V) K
 	stage  func(V) int
 	layers []Layer[K, V] // ascending
+	needs  func(V) []K   // nil: nothing needs anything
+	gives  func(V) []K   // nil: everything gives only itself
 
 	mu      sync.Mutex
 	want    map[K]V
 	applied map[K]V
 	unsure  map[K]bool // applied says what was tried, or was there before
 	failed  map[K]failure
+	// order is when each key was first wanted: within a stage, things are made
+	// in the order in which they were asked for, and removed in the opposite.
+	order map[K]int
+	count int
 }
 
 // New returns a reconciler that wants and has nothing. Every stage that a
@@ -86,9 +92,15 @@ func New[K comparable, V comparable](key func(V) K, stage func(V) int, layers ..
 	slices.SortStableFunc(layers, func(a, b Layer[K, V]) int { return a.Stage - b.Stage })
 	return &Reconciler[K, V]{
 		key: key, stage: stage, layers: layers,
-		want: map[K]V{}, applied: map[K]V{}, unsure: map[K]bool{}, failed: map[K]failure{},
+		want: map[K]V{}, applied: map[K]V{}, unsure: map[K]bool{}, failed: map[K]failure{}, order: map[K]int{},
 	}
 }
+
+// Needs says which things a value stands on, so that it is made again when one
+// of them is replaced: a bridge that is made anew has lost its ports. gives
+// says by which keys, besides its own, a value is stood on (the other end of a
+// pair); it may be nil. To be called before the first run.
+func (r *Reconciler[K, V]) Needs(needs, gives func(V) []K) { r.needs, r.gives = needs, gives }
 
 // Reconcile takes in what is newly or differently wanted and what is wanted
 // no more, and applies the difference, together with what failed before and
@@ -103,7 +115,7 @@ func (r *Reconciler[K, V]) Reconcile(ctx context.Context, put []V, del []K) Resu
 	}
 	for _, v := range put {
 		k := r.key(v)
-		r.want[k] = v
+		r.ask(k, v)
 		touched[k] = true
 	}
 	now := time.Now()
@@ -121,7 +133,16 @@ func (r *Reconciler[K, V]) Want(all []V) {
 	defer r.mu.Unlock()
 	r.want = make(map[K]V, len(all))
 	for _, v := range all {
-		r.want[r.key(v)] = v
+		r.ask(r.key(v), v)
+	}
+}
+
+// ask notes that a value is wanted.
+func (r *Reconciler[K, V]) ask(k K, v V) {
+	r.want[k] = v
+	if _, known := r.order[k]; !known {
+		r.count++
+		r.order[k] = r.count
 	}
 }
 

@@ -116,6 +116,21 @@ func TestFailedThenUnwanted(t *testing.T) {
 	}
 }
 
+// TestNeeds: what stands on a thing that changes is made again after it.
+func TestNeeds(t *testing.T) {
+	k := newKernel()
+	r := three(k)
+	r.Needs(func(v thing) []string { return []string{v.on} }, nil)
+	r.Reconcile(ctx, []thing{{0, "a", 1, ""}, {1, "b", 1, "a"}, {1, "free", 1, ""}}, nil)
+	res := r.Reconcile(ctx, []thing{{0, "a", 2, ""}}, nil)
+	if want := []string{"a", "b"}; !slices.Equal(res.Put, want) {
+		t.Errorf("%v, want %v", res.Put, want)
+	}
+	if res := r.Reconcile(ctx, []thing{{0, "a", 2, ""}}, nil); res.Changed() {
+		t.Errorf("again: %+v", res)
+	}
+}
+
 func TestResyncDeaf(t *testing.T) {
 	k, deaf := newKernel(), newKernel()
 	r := reconcile.New(key, stage, layer{Stage: 0, Target: k}, layer{Stage: 1, Target: deaf})

@@ -3,6 +3,8 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -15,8 +17,10 @@ type batch[V any] struct{ put, del []V }
 // run brings the touched keys to what is wanted.
 func (r *Reconciler[K, V]) run(ctx context.Context, touched map[K]bool) Result[K] {
 	res := Result[K]{Failed: map[K]error{}}
+	r.touchDependents(touched)
 	batches := r.batches(touched, &res)
 	for n := len(r.layers) - 1; n >= 0; n-- {
+		slices.Reverse(batches[n].del)
 		if !r.layers[n].Together {
 			r.apply(ctx, n, batch[V]{del: batches[n].del}, &res)
 		}
@@ -35,7 +39,7 @@ func (r *Reconciler[K, V]) run(ctx context.Context, touched map[K]bool) Result[K
 // wanted is forgotten as a failure.
 func (r *Reconciler[K, V]) batches(touched map[K]bool, res *Result[K]) []batch[V] {
 	out := make([]batch[V], len(r.layers))
-	for k := range touched {
+	for _, k := range r.inOrder(touched) {
 		want, wanted := r.want[k]
 		have, there := r.applied[k]
 		switch {
@@ -64,6 +68,47 @@ func (r *Reconciler[K, V]) batches(touched map[K]bool, res *Result[K]) []batch[V
 			}
 		}
 	}
+	return out
+}
+
+// touchDependents adds what stands on things that are about to be replaced. It
+// has to look at all that is wanted, and so does nothing in the ordinary case.
+func (r *Reconciler[K, V]) touchDependents(touched map[K]bool) {
+	if r.needs == nil {
+		return
+	}
+	replaced := map[K]bool{}
+	for k := range touched {
+		want, wanted := r.want[k]
+		if have, there := r.applied[k]; wanted && there && want != have {
+			replaced[k] = true
+			if r.gives != nil {
+				for _, other := range r.gives(want) {
+					replaced[other] = true
+				}
+			}
+		}
+	}
+	if len(replaced) == 0 {
+		return
+	}
+	for k, v := range r.want {
+		if slices.ContainsFunc(r.needs(v), func(n K) bool { return replaced[n] }) {
+			touched[k], r.unsure[k] = true, true
+		}
+	}
+}
+
+// inOrder lists keys as they were asked for; what nobody asked for comes last.
+func (r *Reconciler[K, V]) inOrder(keys map[K]bool) []K {
+	out := slices.Collect(maps.Keys(keys))
+	slices.SortFunc(out, func(a, b K) int {
+		x, y := r.order[a], r.order[b]
+		if x == 0 || y == 0 {
+			return y - x
+		}
+		return x - y
+	})
 	return out
 }
 
@@ -105,6 +150,9 @@ func (r *Reconciler[K, V]) apply(ctx context.Context, n int, b batch[V], res *Re
 }
 
 func (r *Reconciler[K, V]) forget(k K) {
+	if _, wanted := r.want[k]; !wanted {
+		delete(r.order, k)
+	}
 	delete(r.applied, k)
 	delete(r.unsure, k)
 }

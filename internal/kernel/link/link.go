@@ -53,6 +53,38 @@ func Has(i plan.Item) bool {
 	return true
 }
 
+// Needs returns the keys of the links that the item stands on: where one of
+// them is made anew, the item is gone.
+func Needs(i plan.Item) []plan.Key {
+	on := func(ns, name string) plan.Key { return plan.Key{NS: ns, Kind: "link", Name: name} }
+	switch i := i.(type) {
+	case plan.Member:
+		return []plan.Key{on("", i.Link), on("", i.Bridge)}
+	case plan.Up:
+		return []plan.Key{on(i.NS, i.Link)}
+	case plan.Address:
+		return []plan.Key{on(i.NS, i.Link)}
+	case plan.HostRoute:
+		if i.Link != "" {
+			return []plan.Key{on(i.NS, i.Link)}
+		}
+	case plan.Sysctl:
+		if name := linkName(i.Path); name != "" {
+			return []plan.Key{on(i.NS, name)}
+		}
+	}
+	return nil
+}
+
+// Gives returns the keys of the links that come with the item besides its own:
+// the far end of a pair.
+func Gives(i plan.Item) []plan.Key {
+	if v, ok := i.(plan.Veth); ok {
+		return []plan.Key{{NS: v.PeerNS, Kind: "link", Name: v.Peer}}
+	}
+	return nil
+}
+
 // Apply removes del, in that order, then makes put, in that order, and returns
 // what failed, by key. One item's failure does not stop the others. A changed
 // item is only in put: what cannot be changed in place is made anew.

@@ -110,7 +110,7 @@ func (l *Links) recordOriginals(ns string, items []plan.Sysctl) error {
 		if err != nil || holds(i, now) {
 			continue
 		}
-		if l.isOurs(ns, i.Path) {
+		if i.Ours || l.isOurs(ns, i.Path) {
 			continue
 		}
 		add = append(add, original{NS: ns, Path: i.Path, Value: now, Set: clean(i.Value), Index: linkIndex(i.Path), Links: spread(i.Path)})

@@ -48,10 +48,18 @@ func (c *change) chainsKey() plan.Key { return plan.Chains{NS: c.ns}.Key() }
 
 // apply brings one namespace's tables to where the change wants them.
 func (t *Tables) apply(ctx context.Context, c *change) error {
-	now, err := t.read(ctx, c.ns)
-	if vnet.Is(err, vnet.ErrNotFound) && c.chains == nil && len(c.put) == 0 {
-		return nil // removed with its namespace
+	err := t.bring(ctx, c)
+	if vnet.Is(err, vnet.ErrNotFound) {
+		delete(t.known, c.ns)
+		if c.chains == nil && len(c.put) == 0 {
+			return nil // removed with its namespace
+		}
 	}
+	return err
+}
+
+func (t *Tables) bring(ctx context.Context, c *change) error {
+	now, err := t.read(ctx, c.ns)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package nft
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -52,7 +53,24 @@ func Foreign(ctx context.Context, spaces *netns.Set, ns string, links []string) 
 		return nil, err
 	}
 	rs, err = legible(ctx, spaces, ns, rs)
-	return judge(rs, links), err
+	var bridged []bool
+	_ = spaces.Do(ns, func() error {
+		bridged = bridgedFamilies()
+		return nil
+	})
+	return judge(rs, links, bridged), err
+}
+
+// bridgedFamilies says for which families (IPv6: true) br_netfilter shows
+// frames between the ports of every bridge to the forward rules.
+func bridgedFamilies() (v6 []bool) {
+	for name, six := range map[string]bool{"iptables": false, "ip6tables": true} {
+		b, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-" + name)
+		if err == nil && strings.TrimSpace(string(b)) == "1" {
+			v6 = append(v6, six)
+		}
+	}
+	return v6
 }
 
 // packet is a packet as rules see it.
@@ -71,9 +89,14 @@ type packet struct {
 // outside is the name of a link that no rule names.
 const outside = "\x00outside"
 
-// packetsOf are the packets that a network cannot do without.
-func packetsOf(link string) []packet {
+// packetsOf are the packets that a network cannot do without; bridged are the
+// families of which rules see what goes from guest to guest.
+func packetsOf(link string, bridged []bool) []packet {
 	var out []packet
+	for _, v6 := range bridged {
+		out = append(out, packet{what: "what guests of one network send each other (br_netfilter is on)", hook: "forward", v6: v6,
+			iif: link, oif: link, state: "new", proto: "tcp", sport: 40000, dport: 443})
+	}
 	for _, v6 := range []bool{false, true} {
 		out = append(out,
 			packet{what: "what guests send out", hook: "forward", v6: v6, iif: link, oif: outside, state: "new", proto: "tcp", sport: 40000, dport: 443},
@@ -88,7 +111,7 @@ func packetsOf(link string) []packet {
 }
 
 // judge follows the packets of each link through every base chain.
-func judge(rs []*ruleTable, links []string) []Finding {
+func judge(rs []*ruleTable, links []string, bridged []bool) []Finding {
 	found := map[string]*Finding{}
 	var order []string
 	for _, t := range rs {
@@ -97,7 +120,7 @@ func judge(rs []*ruleTable, links []string) []Finding {
 		}
 		for _, base := range t.bases() {
 			for _, link := range links {
-				for _, p := range packetsOf(link) {
+				for _, p := range packetsOf(link, bridged) {
 					if base.hook != p.hook || !t.sees(p) {
 						continue
 					}

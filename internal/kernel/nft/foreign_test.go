@@ -51,7 +51,7 @@ firewalld|inet firewalld|filter_IN_public|input|DNS, DHCP, DHCPv6`, "firewall-cm
 				t.Fatal(err)
 			}
 		}
-		got := judge(rs, []string{"sx-web", "sx-lab"})
+		got := judge(rs, []string{"sx-web", "sx-lab"}, nil)
 		if brief(got) != c.want {
 			t.Errorf("%s:\n%s\nwant:\n%s", c.file, brief(got), c.want)
 		}
@@ -112,6 +112,8 @@ EOF`, ""},
 				t.Fatal(err)
 			}
 			defer set.Close()
+			// Where br_netfilter is loaded, the rules see more: see TestBridged.
+			_, _ = ns.Try("sh", "-c", "echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables; echo 0 > /proc/sys/net/bridge/bridge-nf-call-ip6tables")
 			if out, err := ns.Try("sh", "-c", c.cmd); err != nil {
 				netnstest.Skip(t, "cannot set the rules: %v: %s", err, out)
 			}
@@ -146,6 +148,19 @@ EOF`, ""},
 	}
 }
 
+// TestBridged: with br_netfilter, what guests send each other meets the
+// forward rules too.
+func TestBridged(t *testing.T) {
+	rs := []*ruleTable{parseSave("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n-A FORWARD -i sx-web -o sx-web -j DROP\nCOMMIT\n", "ip")}
+	if got := judge(rs, []string{"sx-web"}, nil); len(got) != 0 {
+		t.Errorf("without: %v", got)
+	}
+	got := judge(rs, []string{"sx-web"}, []bool{false, true})
+	if len(got) != 1 || !strings.Contains(got[0].Traffic[0], "each other") {
+		t.Errorf("with: %v", got)
+	}
+}
+
 func FuzzRules(f *testing.F) {
 	for _, file := range []string{"ufw.save", "ufw6-mended.save", "firewalld.json"} {
 		b, err := os.ReadFile("testdata/" + file)
@@ -157,8 +172,8 @@ func FuzzRules(f *testing.F) {
 	f.Add([]byte(`{"nftables":[{"chain":{"family":"ip","table":"t","name":"a","type":"filter","hook":"input","policy":"drop"}},{"rule":{"family":"ip","table":"t","chain":"a","expr":[{"jump":{"target":"a"}},{"vmap":{"key":null,"data":"@x"}},{"match":null}]}}]}`))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		if rs, err := parseRules(b); err == nil {
-			judge(rs, guestLinks)
+			judge(rs, guestLinks, []bool{true})
 		}
-		judge([]*ruleTable{parseSave(string(b), "ip")}, guestLinks)
+		judge([]*ruleTable{parseSave(string(b), "ip")}, guestLinks, nil)
 	})
 }
