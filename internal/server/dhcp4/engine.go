@@ -58,6 +58,7 @@ type engine struct {
 	pending map[uint64]*pending
 	waiting map[string]uint64 // client to token
 	token   uint64
+	stopped bool // since the last set
 	// conflicts are addresses of ports that a guest found in use elsewhere.
 	conflicts map[netip.Addr]time.Time
 }
@@ -81,7 +82,7 @@ func (e *engine) set(svc plan.Service) {
 		}
 		e.pools[sub.ID] = newPool(sub)
 	}
-	e.svc = svc
+	e.svc, e.stopped = svc, false
 	for id := range e.pools {
 		if e.subnet(id) == nil {
 			delete(e.pools, id)
@@ -214,6 +215,14 @@ func (e *engine) ownReserved() {
 			e.owned[r.Address] = owner{reservation: r.ID}
 		}
 	}
+}
+
+// stop ends the service; ports, reservations and leases are kept.
+func (e *engine) stop() {
+	e.set(plan.Service{})
+	e.stopped = true
+	clear(e.pending)
+	clear(e.waiting)
 }
 
 // load takes a lease that is durable already.

@@ -93,11 +93,12 @@ func (s *Server) engine(id vnet.ID) *engine {
 	return e
 }
 
-// RemoveNetwork stops serving the network and forgets its guests and leases.
+// RemoveNetwork stops serving the network. What is known of its ports stays
+// until RemoveGuest, so that the network can be set again; without ports, its
+// leases are forgotten.
 func (s *Server) RemoveNetwork(id vnet.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.early, id)
 	n := s.nets[id]
 	if n == nil {
 		return
@@ -105,6 +106,10 @@ func (s *Server) RemoveNetwork(id vnet.ID) {
 	s.detach(n)
 	delete(s.nets, id)
 	s.dropSpace(n.svc.NS, n)
+	n.eng.stop()
+	if len(n.eng.guests) > 0 {
+		s.early[id] = n.eng
+	}
 }
 
 // SetGuest tells what is known of a port beforehand. Guests, reservations and
@@ -121,6 +126,9 @@ func (s *Server) RemoveGuest(network, port vnet.ID) {
 	defer s.mu.Unlock()
 	if s.nets[network] != nil || s.early[network] != nil {
 		s.engine(network).removeGuest(port)
+	}
+	if e := s.early[network]; e != nil && len(e.guests) == 0 && (e.stopped || len(e.table.byAddress) == 0) {
+		delete(s.early, network)
 	}
 }
 

@@ -33,6 +33,9 @@ type engine struct {
 	next time.Duration
 	// last is when the last one was sent; negative: none yet.
 	last time.Duration
+	// fails counts the attempts to multicast that failed since the last one
+	// that did not.
+	fails int
 	// gone are prefixes that were taken away, called back until the last
 	// address of theirs has run out.
 	gone []gonePrefix
@@ -87,7 +90,7 @@ func (e *engine) forget(svc plan.Service, now Instant) {
 func (e *engine) setLink(up bool, now Instant) {
 	e.link = up
 	if up {
-		e.last = -1
+		e.last, e.fails = -1, 0
 	}
 	e.announce(now)
 }
@@ -175,10 +178,14 @@ func (e *engine) failed(now Instant) {
 	if e.next < 0 {
 		return
 	}
+	e.fails++
 	e.left = min(e.left+1, initialCount)
 	e.last = -1
-	e.next = now.Boot + retryInterval
+	e.next = now.Boot + min(time.Duration(e.fails)*retryInterval, minDelay)
 }
+
+// worked says that a multicast advertisement of tick was sent.
+func (e *engine) worked() { e.fails = 0 }
 
 // withdraw returns the last advertisement (RFC 4861 section 6.2.5) and falls
 // silent until the next set.

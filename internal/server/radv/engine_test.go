@@ -323,13 +323,18 @@ func TestFailedSendIsTriedAgain(t *testing.T) {
 	e.set(service(subnet("2001:db8:1::/64", vnet.GuestsSLAAC)), at(0))
 	e.setLink(true, at(0))
 	for i := range 10 {
-		now := at(time.Duration(i) * retryInterval)
-		if len(e.tick(now)) != 1 {
+		next, ok := e.deadline()
+		if now := at(next - time.Hour); !ok || len(e.tick(now)) != 1 {
 			t.Fatalf("attempt %d was not made", i)
+		} else {
+			e.failed(now)
+			if again, _ := e.deadline(); again-next < retryInterval || again-next > minDelay {
+				t.Errorf("attempt %d is tried again after %v", i, again-next)
+			}
 		}
-		e.failed(now)
 	}
-	if times := timeline(e, 5*time.Second, time.Minute); len(times) != 3 {
+	e.worked()
+	if times := timeline(e, 0, time.Minute); len(times) != 3 {
 		t.Errorf("after the link works: %v", times)
 	}
 }

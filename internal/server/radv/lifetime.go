@@ -24,7 +24,8 @@ const (
 	maxReplyDelay = 500 * time.Millisecond
 
 	// retryInterval is how soon an advertisement that could not be sent (no
-	// link-local address yet, link down) is tried again.
+	// link-local address yet, as on a bridge without ports) is tried again; it
+	// grows up to minDelay. A guest whose link comes up solicits anyway.
 	retryInterval = 500 * time.Millisecond
 
 	// RFC 4861 section 6.2.1: AdvCurHopLimit.

@@ -257,15 +257,29 @@ func (s *Server) send(n *network, out []message, now Instant) {
 	for _, m := range out {
 		err := sp.t.Send(n.index, m.to, m.data)
 		if m.to.IsMulticast() {
-			if err != nil {
+			if err == nil {
+				n.eng.worked()
+			} else {
 				n.eng.failed(now)
-				if n.err == nil {
-					s.cfg.Log.Debug("router advertisement not sent", "link", n.svc.Link, "err", err)
-				}
+				s.cfg.Log.Debug("router advertisement not sent", "link", n.svc.Link, "err", err)
+			}
+			if notYet(err) {
+				err = nil
 			}
 			n.err = err
 		}
 	}
+}
+
+// notYet reports whether a message could not be sent because the link is not
+// ready: a bridge without ports has no carrier, and no address until it has.
+func notYet(err error) bool {
+	for _, e := range []error{unix.EADDRNOTAVAIL, unix.ENETUNREACH, unix.ENETDOWN, unix.ENODEV, unix.ENXIO} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // received handles one solicitation.

@@ -1,7 +1,6 @@
 package radv
 
 import (
-	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -71,13 +70,18 @@ func TestServerTimes(t *testing.T) {
 		if n := w.count(); n != 0 {
 			t.Fatalf("%d messages without a link", n)
 		}
-		w.set("br0", 7, errors.New("no link-local address yet"))
+		w.set("br0", 7, unix.EPERM)
 		time.Sleep(5 * time.Second)
 		if p := s.Problems()["net"]; len(p) != 1 {
 			t.Errorf("problems while nothing can be sent: %v", p)
 		}
+		w.set("br0", 7, unix.EADDRNOTAVAIL)
+		time.Sleep(5 * time.Second)
+		if p := s.Problems()["net"]; len(p) != 0 {
+			t.Errorf("a bridge without carrier is a problem: %v", p)
+		}
 		w.set("br0", 7, nil)
-		time.Sleep(time.Second)
+		time.Sleep(minDelay)
 		if w.count() != 1 || len(s.Problems()) != 0 {
 			t.Errorf("%d messages once the link works, problems %v", w.count(), s.Problems())
 		}
