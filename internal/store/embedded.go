@@ -89,7 +89,7 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 		}
 	}
 	client := v3client.New(e.server.Server)
-	e.Store = &Store{etcd: client, log: log, guard: guard.check, close: e.shut}
+	e.Store = &Store{etcd: client, log: log, guard: e.alive(guard), close: e.shut}
 	if err := e.Check(ctx); err != nil {
 		return nil, errors.Join(err, e.shut())
 	}
@@ -117,7 +117,7 @@ func (e *Embedded) config(cfg EmbeddedConfig, guard *space, log *slog.Logger) (*
 	// A store that is made anew is another store, also to those who followed
 	// the one before.
 	ec.InitialClusterToken = uuid.NewString()
-	ec.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(guardWrites(guard))}
+	ec.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(guardWrites(guard)), grpc.ChainStreamInterceptor(e.endStreams)}
 
 	peer := socketIn(cfg.Dir, "peer.sock")
 	clients := []string{socketIn(cfg.Dir, "client.sock")}
@@ -192,6 +192,19 @@ func (e *Embedded) fatal(msg string) {
 	})
 }
 
+// alive refuses writes to a server that died as well, which would only be
+// waited for.
+func (e *Embedded) alive(guard *space) func() error {
+	return func() error {
+		select {
+		case <-e.dead:
+			return vnet.Errorf(vnet.ErrUnavailable, "the store died and is being restarted").WithHint("try again")
+		default:
+			return guard.check()
+		}
+	}
+}
+
 // Err yields one error when the server died by itself. The process should then
 // end and be started again: what etcd leaves behind is not fit to go on with.
 func (e *Embedded) Err() <-chan error { return e.err }
@@ -217,6 +230,29 @@ func (e *Embedded) shut() error {
 	})
 	return err
 }
+
+// endStreams ends the streams of those who follow the store when it is shut;
+// etcd by itself would wait for them to go.
+func (e *Embedded) endStreams(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-e.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return next(srv, &endedStream{stream, ctx})
+}
+
+type endedStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (s *endedStream) Context() context.Context { return s.ctx }
 
 // guardWrites refuses writes of the clients on the socket, as the in-process
 // ones are refused by Store.guard.
