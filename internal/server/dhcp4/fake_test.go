@@ -1,0 +1,171 @@
+package dhcp4
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/iana"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+var start = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func service(subnets ...plan.Subnet) plan.Service {
+	if len(subnets) == 0 {
+		subnets = []plan.Subnet{subnet("192.0.2.0/24")}
+	}
+	return plan.Service{
+		Network: "net", Project: "project", Name: "default", Link: "br0", MAC: vnet.MAC{0x52, 0x54, 0, 0, 0, 1},
+		MTU: 1450, Domain: "default.internal", Admit: vnet.AdmitAny, LeaseTime: time.Hour, Subnets: subnets,
+		DNS: plan.DNS{Serve: true, Search: []string{"default.internal"}},
+	}
+}
+
+func subnet(prefix string, ranges ...string) plan.Subnet {
+	p := netip.MustParsePrefix(prefix)
+	s := plan.Subnet{
+		ID: vnet.ID(prefix), Family: vnet.IPv4, Prefix: p,
+		Gateway: p.Addr().Next(), Router: p.Addr().Next(), Guests: vnet.GuestsDHCP,
+	}
+	for _, r := range ranges {
+		first, last, _ := strings.Cut(r, "-")
+		s.Ranges = append(s.Ranges, vnet.Range{First: ip(first), Last: ip(last)})
+	}
+	return s
+}
+
+func mac(n int) vnet.MAC { return vnet.MAC{0x52, 0x54, 0, byte(n >> 16), byte(n >> 8), byte(n)} }
+
+// fake is an engine with a store that says yes, or err.
+type fake struct {
+	*engine
+	t       testing.TB
+	now     time.Time
+	err     error
+	claims  []vnet.Lease
+	granted []vnet.Lease
+	ended   []vnet.Lease
+}
+
+func newFake(t testing.TB, svc plan.Service) *fake {
+	f := &fake{engine: newEngine("host"), t: t, now: start}
+	f.set(svc)
+	return f
+}
+
+// send gives the engine a message and returns the answer, or nil.
+func (f *fake) send(b []byte) (*dhcpv4.DHCPv4, *reply) {
+	f.t.Helper()
+	out, err := f.receive(b, f.now)
+	if err != nil {
+		return nil, nil
+	}
+	for len(out.commit) > 0 {
+		c := out.commit[0]
+		f.claims = append(f.claims, c.lease)
+		more := f.committed(c.token, f.err, f.now)
+		out.commit = append(out.commit[1:], more.commit...)
+		out.send = append(out.send, more.send...)
+		out.release = append(out.release, more.release...)
+	}
+	f.granted = append(f.granted, out.granted...)
+	f.ended = append(f.ended, out.release...)
+	if len(out.send) == 0 {
+		return nil, nil
+	}
+	if len(out.send) > 1 {
+		f.t.Fatalf("%d answers", len(out.send))
+	}
+	m, err := dhcpv4.FromBytes(out.send[0].data)
+	if err != nil {
+		f.t.Fatalf("our answer does not parse: %v", err)
+	}
+	return m, &out.send[0]
+}
+
+// msg is a client's message; zero fields are left out.
+type msg struct {
+	kind      dhcpv4.MessageType
+	mac       vnet.MAC
+	ciaddr    string
+	requested string
+	server    string
+	id        string
+	host      string
+	broadcast bool
+	opts      []dhcpv4.Option
+	edit      func(*dhcpv4.DHCPv4)
+}
+
+func (m msg) bytes() []byte {
+	d, err := dhcpv4.New(dhcpv4.WithMessageType(m.kind))
+	if err != nil {
+		panic(err)
+	}
+	d.OpCode, d.HWType, d.ClientHWAddr = dhcpv4.OpcodeBootRequest, iana.HWTypeEthernet, m.mac[:]
+	if m.ciaddr != "" {
+		d.ClientIPAddr = ip(m.ciaddr).AsSlice()
+	}
+	if m.requested != "" {
+		d.UpdateOption(dhcpv4.OptRequestedIPAddress(ip(m.requested).AsSlice()))
+	}
+	if m.server != "" {
+		d.UpdateOption(dhcpv4.OptServerIdentifier(ip(m.server).AsSlice()))
+	}
+	if m.id != "" {
+		d.UpdateOption(dhcpv4.OptClientIdentifier([]byte(m.id)))
+	}
+	if m.host != "" {
+		d.UpdateOption(dhcpv4.OptHostName(m.host))
+	}
+	if m.broadcast {
+		d.SetBroadcast()
+	}
+	for _, o := range m.opts {
+		d.UpdateOption(o)
+	}
+	if m.edit != nil {
+		m.edit(d)
+	}
+	return d.ToBytes()
+}
+
+const (
+	discover = dhcpv4.MessageTypeDiscover
+	requestM = dhcpv4.MessageTypeRequest
+	offerM   = dhcpv4.MessageTypeOffer
+	ack      = dhcpv4.MessageTypeAck
+	nak      = dhcpv4.MessageTypeNak
+)
+
+// dora gets a client a lease and returns its address.
+func (f *fake) dora(m msg) netip.Addr {
+	f.t.Helper()
+	m.kind, m.requested, m.server, m.ciaddr = discover, "", "", ""
+	o, _ := f.send(m.bytes())
+	if o == nil || o.MessageType() != offerM {
+		f.t.Fatalf("no offer for %v: %v", m.mac, o)
+	}
+	m.kind, m.requested, m.server = requestM, addr(o.YourIPAddr).String(), addr(o.ServerIdentifier()).String()
+	a, _ := f.send(m.bytes())
+	if a == nil || a.MessageType() != ack || !a.YourIPAddr.Equal(o.YourIPAddr) {
+		f.t.Fatalf("no ack of %v: %v", o.YourIPAddr, a)
+	}
+	return addr(a.YourIPAddr)
+}
+
+func guest(n int, addresses ...string) plan.Guest {
+	g := plan.Guest{Port: vnet.ID(fmt.Sprint("port", n)), Network: "net", Name: fmt.Sprint("vm", n), MAC: mac(n), DefaultRoute: true}
+	for _, a := range addresses {
+		g.Addresses = append(g.Addresses, plan.GuestAddress{Address: ip(a)})
+	}
+	return g
+}
