@@ -166,7 +166,9 @@ func (c *Control) Restore(ctx context.Context, who Identity, r io.Reader) error 
 	c.admit.Lock()
 	defer c.admit.Unlock()
 	clear(c.prefixes)
+	c.numberLock.Lock()
 	clear(c.numbers)
+	c.numberLock.Unlock()
 	return c.store.Restore(ctx, r, true)
 }
 

@@ -1,7 +1,9 @@
 package control
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/store"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -659,5 +662,123 @@ func TestEvents(t *testing.T) {
 	cancel()
 	if _, open := <-ch; open {
 		t.Error("still open")
+	}
+}
+
+// What hangs on a network goes with it, also when it is more than fits into
+// one transaction, and a deletion that was cut short is finished by the next.
+func TestDeleteLargeNetwork(t *testing.T) {
+	r := newRig(t)
+	ctx := t.Context()
+	n := r.network(fixed4("web", "10.1.0.1/24"))
+	for i := range 60 {
+		res := &vnet.Reservation{Network: n.ID, MAC: vnet.MAC{2, 0, 0, 0, 0, byte(i)}, Address: netip.AddrFrom4([4]byte{10, 1, 0, byte(i + 10)})}
+		if _, err := r.Create(ctx, admin, "", res); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := r.store.Get(ctx, vnet.RefOf(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	going := raw.(*vnet.Network)
+	now := time.Now()
+	going.Deleting = &now
+	if _, err := r.store.Commit(ctx, &vnet.Change{Put: []vnet.Object{going}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Create(ctx, admin, "", portOn(n, "late"))
+	wantKind(t, err, vnet.ErrConflict, "being deleted")
+	if _, err := r.Delete(ctx, admin, sel(vnet.KindNetwork, "web"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []vnet.Kind{vnet.KindNetwork, vnet.KindSubnet, vnet.KindReservation, vnet.KindActivation} {
+		if l, err := r.store.List(ctx, vnet.Query{Kind: k}); err != nil || len(l.Items) > 0 {
+			t.Errorf("%ss left: %v, %v", k, l.Items, err)
+		}
+	}
+	if again := r.network(fixed4("web", "10.1.0.1/24")); again.Number != 1 || again.Bridge != "sx-web" {
+		t.Errorf("not everything is free again: %+v", again)
+	}
+}
+
+func TestArchive(t *testing.T) {
+	from, to := newRig(t), newRig(t)
+	ctx := t.Context()
+	n := from.network(named("web"))
+	from.port(portOn(n, "vm1"))
+	var b bytes.Buffer
+	if err := from.Backup(ctx, admin, &b); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Restore(ctx, admin, bytes.NewReader(b.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := from.installation(ctx)
+	if got, _ := to.installation(ctx); got == nil || got.ULA != want.ULA {
+		t.Errorf("ULA %v, want %v", got, want.ULA)
+	}
+	if _, err := to.Get(ctx, admin, Selector{Kind: vnet.KindPort, Network: "web", Name: "vm1"}); err != nil {
+		t.Error(err)
+	}
+	if m := to.network(named("db")); m.Number != 2 {
+		t.Errorf("number %d", m.Number)
+	}
+	wantKind(t, to.Restore(ctx, admin, bytes.NewReader(b.Bytes())), vnet.ErrExists, "networks")
+}
+
+type echo struct{}
+
+func (echo) Ask(_ context.Context, q Question) (json.RawMessage, error) { return json.Marshal(q) }
+
+func TestAsk(t *testing.T) {
+	r := newRig(t)
+	_, err := r.Ask(t.Context(), admin, Question{Verb: "cleanup"})
+	wantKind(t, err, vnet.ErrUnavailable)
+	r.asker = echo{}
+	if got, err := r.Ask(t.Context(), admin, Question{Verb: "cleanup"}); err != nil || string(got) != `{"host":"h1","verb":"cleanup"}` {
+		t.Errorf("%s, %v", got, err)
+	}
+	_, err = r.Ask(t.Context(), Identity{}, Question{Verb: "cleanup"})
+	wantKind(t, err, vnet.ErrForbidden)
+}
+
+func TestPortUpdate(t *testing.T) {
+	r := newRig(t)
+	ctx := t.Context()
+	n := named("web")
+	n.IPv4 = vnet.FamilyPolicy{Mode: vnet.EgressNAT, Address: netip.MustParsePrefix("10.1.0.1/24")}
+	n.IPv6 = vnet.FamilyPolicy{Mode: vnet.EgressULA, Guests: vnet.GuestsSLAAC}
+	n = r.network(n)
+	p := r.port(portOn(n, "vm1"))
+	set := func(f func(p *vnet.Port)) (*vnet.Port, error) {
+		o, err := r.Update(ctx, admin, sel(vnet.KindPort, "vm1"), 0, func(o vnet.Object) error { f(o.(*vnet.Port)); return nil })
+		if err != nil {
+			return nil, err
+		}
+		return o.(*vnet.Port), nil
+	}
+	if want := ipam.EUI64(p.MAC); p.Fixed[1].Host != want {
+		t.Errorf("host part %x on a SLAAC network, want %x", p.Fixed[1].Host, want)
+	}
+	want := netip.MustParseAddr("10.1.0.200")
+	q, err := set(func(p *vnet.Port) { p.Addresses = []netip.Addr{want} })
+	if err != nil || q.Fixed[0].Address != want || q.Fixed[1] != p.Fixed[1] {
+		t.Fatalf("%+v, %v", q, err)
+	}
+	if q, err = set(func(p *vnet.Port) { p.Addresses = nil }); err != nil || q.Fixed[0].Address == want || len(q.Fixed) != 2 {
+		t.Fatalf("%+v, %v", q, err)
+	}
+	_, err = set(func(p *vnet.Port) { p.Network = "elsewhere" })
+	wantKind(t, err, vnet.ErrInvalid, "network", "cannot move")
+	mac := vnet.MAC{2, 1, 2, 3, 4, 5}
+	if q, err = set(func(p *vnet.Port) { p.MAC = mac }); err != nil || q.Fixed[1].Host != ipam.EUI64(mac) {
+		t.Fatalf("%+v, %v", q, err)
+	}
+	// An edit that comes too late.
+	_, err = r.Update(ctx, admin, sel(vnet.KindPort, "vm1"), p.Revision, func(vnet.Object) error { return nil })
+	wantKind(t, err, vnet.ErrConflict)
+	if _, err := r.Delete(ctx, admin, sel(vnet.KindPort, "vm1"), q.Revision); err != nil {
+		t.Error(err)
 	}
 }
