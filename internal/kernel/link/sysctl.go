@@ -42,10 +42,12 @@ func (l *Links) writeSysctls(items []plan.Sysctl, fail func(plan.Key, error)) {
 	for _, batch := range byNamespace(items) {
 		ns := batch[0].NS
 		err := l.spaces.Do(ns, func() error {
-			if err := l.recordOriginals(ns, batch); err != nil {
-				return err
-			}
+			unsafe, err := l.recordOriginals(ns, batch)
 			for _, i := range batch {
+				if unsafe[i.Path] {
+					fail(i.Key(), err) // could not be given back: stays as it is
+					continue
+				}
 				fail(i.Key(), writeSysctl(i))
 			}
 			return nil
@@ -94,8 +96,9 @@ func writeSysctl(i plan.Sysctl) error {
 }
 
 // recordOriginals writes down, before anything changes, the values that are
-// about to change of links that are not ours. It runs in the namespace.
-func (l *Links) recordOriginals(ns string, items []plan.Sysctl) error {
+// about to change of links that are not ours. If it cannot, the error says why
+// and the paths are those that must not be changed. It runs in the namespace.
+func (l *Links) recordOriginals(ns string, items []plan.Sysctl) (map[string]bool, error) {
 	var add []original
 	for _, i := range items {
 		old, known := l.record.get(ns, i.Path)
@@ -115,7 +118,15 @@ func (l *Links) recordOriginals(ns string, items []plan.Sysctl) error {
 		}
 		add = append(add, original{NS: ns, Path: i.Path, Value: now, Set: clean(i.Value), Index: linkIndex(i.Path), Links: spread(i.Path)})
 	}
-	return l.record.add(add)
+	err := l.record.add(add)
+	if err == nil {
+		return nil, nil
+	}
+	unsafe := map[string]bool{}
+	for _, o := range add {
+		unsafe[o.Path] = true
+	}
+	return unsafe, err
 }
 
 // isOurs reports whether the setting vanishes with a link or namespace of

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sextant-net/sextant/internal/kernel/link"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
 )
 
 func (h *host) sysctl(path string) string {
@@ -99,6 +100,34 @@ func TestValueChanges(t *testing.T) {
 	h.apply(nil, []plan.Item{plan.Sysctl{Path: path, Value: "0"}})
 	if got := h.sysctl(path); got != "1" {
 		t.Errorf("restored to %s", got)
+	}
+}
+
+// TestRecordUnwritable: with the state directory gone or full, what cannot be
+// recorded is not changed, and what need not be is.
+func TestRecordUnwritable(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "p1")
+	h.apply([]plan.Item{plan.Bridge{Name: "sx-web", Owner: owner, MAC: mac}}, nil)
+	if err := os.RemoveAll(h.state); err != nil {
+		t.Fatal(err)
+	}
+	ours := plan.Sysctl{Path: "net/ipv6/conf/sx-web/accept_ra", Value: "0", Ours: true}
+	theirs := plan.Sysctl{Path: "net/ipv6/conf/eth1/accept_ra", Value: "2"}
+	failed := h.links.Apply(t.Context(), []plan.Item{ours, theirs}, nil)
+	if len(failed) != 1 || !vnet.Is(failed[theirs.Key()], vnet.ErrHost) {
+		t.Errorf("failed: %v", failed)
+	}
+	if a, b := h.sysctl(ours.Path), h.sysctl(theirs.Path); a != "0" || b != "1" {
+		t.Errorf("ours %s, theirs %s", a, b)
+	}
+	// Room again: it is recorded and changed.
+	if err := os.Mkdir(h.state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.apply([]plan.Item{theirs}, nil)
+	if got := h.sysctl(theirs.Path); got != "2" {
+		t.Errorf("accept_ra = %s", got)
 	}
 }
 
