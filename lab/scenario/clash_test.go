@@ -25,6 +25,7 @@ func (w *world) prefix4(network string) netip.Prefix {
 // TestDefaultAvoidsWhatIsThere: the default network's range clashes with no
 // route of any table.
 func TestDefaultAvoidsWhatIsThere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, time.Minute, topo.HostConfig{})
 	taken := netip.MustParsePrefix("192.168.0.0/16")
 	w.sh("ip route add " + taken.String() + " via " + topo.UpstreamLink4.Addr().String() +
@@ -41,12 +42,16 @@ func TestDefaultAvoidsWhatIsThere(t *testing.T) {
 // moves, and a guest with a live dhclient follows. A network with a fixed
 // range warns.
 func TestDefaultMoves(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2*time.Minute, topo.HostConfig{})
 	w.serve()
+	// dhclient does not look at the carrier, but it renews at T1.
+	w.sh("sextant network set default leaseTime=20s")
 	guest := w.guest("alpha", "default")
 	old := w.prefix4("default")
 	w.sh("sextant network create fixed ipv4=nat ipv4.address=10.77.0.1/24 ipv6=none")
-	w.sh("ip route add " + old.String() + " via " + topo.UpstreamLink4.Addr().String() +
+	// As when a laptop joins another Wi-Fi.
+	w.sh("ip addr add " + netip.PrefixFrom(old.Addr().Next().Next(), old.Bits()).String() + " dev " + w.host.Uplink +
 		"; ip route add 10.77.0.0/16 via " + topo.UpstreamLink4.Addr().String())
 	w.eventually(10*time.Second, "the default network moves", func() error {
 		if now := w.prefix4("default"); !now.IsValid() || now.Overlaps(old) {

@@ -12,6 +12,7 @@ import (
 // TestOtherFirewall: another program's rules that drop our guests' traffic are
 // named in status, with the command that mends it; afterwards all is well.
 func TestOtherFirewall(t *testing.T) {
+	t.Parallel()
 	for name, rules := range map[string]string{
 		// As Docker leaves it.
 		"docker": "table ip filter { chain FORWARD { type filter hook forward priority filter; policy drop; }; }",
@@ -20,6 +21,7 @@ func TestOtherFirewall(t *testing.T) {
 iifname lo accept; ct state established,related accept; icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept; }; }`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, time.Minute, topo.HostConfig{})
 			w.sh("printf '%s\\n' '" + rules + "' | nft -f -")
 			w.serve()
@@ -44,12 +46,17 @@ iifname lo accept; ct state established,related accept; icmpv6 type { nd-router-
 	}
 }
 
-// mend finds the first command of nft or iptables in a text.
+// mend finds the command in a problem's line: what was wrong; what to type.
 func mend(text string) string {
 	for line := range strings.Lines(text) {
+		i := strings.LastIndex(line, "; ")
+		if i < 0 {
+			continue
+		}
+		command := strings.Trim(strings.TrimSpace(line[i+2:]), "`")
 		for _, tool := range []string{"nft ", "iptables ", "ip6tables "} {
-			if i := strings.Index(line, tool); i >= 0 && strings.Contains(line[i:], " -I ") || i >= 0 && strings.Contains(line[i:], "insert") {
-				return strings.Trim(strings.TrimSpace(line[i:]), "`")
+			if strings.HasPrefix(command, tool) {
+				return command
 			}
 		}
 	}

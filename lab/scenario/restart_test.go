@@ -15,6 +15,7 @@ import (
 // TestRestart: guests' connections live on and nothing of ours changes in the
 // kernel when the processes are killed and come back, one by one and all.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2*time.Minute, topo.HostConfig{})
 	w.serve()
 	guest := w.guest("alpha", "default")

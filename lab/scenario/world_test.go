@@ -143,7 +143,8 @@ func (w *world) guest(name, network string) *topo.Node {
 		w.t.Fatal(err)
 	}
 	w.sh(fmt.Sprintf("sextant port plug %s network=%s netns=%s device=eth0", name, network, name))
-	w.on(n, "ip link set eth0 up; dhclient -4 -1 eth0")
+	// The client's own random delay at start is up to five seconds.
+	w.on(n, "mkdir -p /etc/dhcp; echo 'initial-delay 0;' >>/etc/dhcp/dhclient.conf; ip link set eth0 up; dhclient -4 -1 eth0")
 	w.eventually(15*time.Second, name+" has a global IPv6 address", func() error {
 		_, err := n.Sh(w.ctx, "ip -6 -o addr show dev eth0 scope global -tentative | grep -q inet6 && ip -6 route show default | grep -q .")
 		return err

@@ -49,7 +49,7 @@ func (l *Lab) Upstream(ctx context.Context, c UpstreamConfig) (*Upstream, error)
 		listen = append(listen, netip.AddrPortFrom(Server4, 80).String())
 	}
 	if !c.NoIPv6 {
-		lines = append(lines, "sysctl -qw net.ipv6.conf.all.forwarding=1", "ip addr add "+Server6.String()+"/128 dev lo nodad")
+		lines = append(lines, "sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0", "ip addr add "+Server6.String()+"/128 dev lo nodad")
 		listen = append(listen, netip.AddrPortFrom(Server6, 80).String())
 	}
 	if _, err := n.Sh(ctx, strings.Join(lines, "\n")); err != nil {
@@ -91,6 +91,7 @@ func (u *Upstream) Serve(ctx context.Context) error {
 func (u *Upstream) advertise(ctx context.Context) error {
 	conf := fmt.Sprintf(`interface wan0 {
 	AdvSendAdvert on;
+	AdvRASolicitedUnicast on;
 	MinRtrAdvInterval 3;
 	MaxRtrAdvInterval 10;
 	AdvDefaultLifetime 600;
