@@ -13,9 +13,11 @@ const (
 	pollMissing = 100 * time.Millisecond
 	// pollLinks is how often every link's index is checked.
 	pollLinks = time.Second
-	// retryPort is how often a port that another program holds is tried, and a
-	// namespace whose sockets could not be opened.
+	// retryPort is how often a port that another program holds is tried.
 	retryPort = 3 * time.Second
+	// retryOpen is how often a namespace is tried whose sockets could not be
+	// opened, most likely because it is not there yet.
+	retryOpen = 500 * time.Millisecond
 	// reopenAfter is how long all links of a namespace may be missing before
 	// its sockets are made anew: the namespace itself may be a new one.
 	reopenAfter = 3 * time.Second
@@ -101,7 +103,7 @@ func (s *Server) space(ns string, now time.Time) *space {
 	sp := s.spaces[ns]
 	if sp != nil {
 		stale := ns != "" && sp.t != nil && len(sp.byIndex) == 0 && now.Sub(sp.seen) > reopenAfter
-		broken := sp.t == nil && now.Sub(sp.opened) > retryPort
+		broken := sp.t == nil && now.Sub(sp.opened) >= retryOpen
 		if !stale && !broken && !now.Before(sp.opened) {
 			return sp
 		}
@@ -113,12 +115,15 @@ func (s *Server) space(ns string, now time.Time) *space {
 			_ = sp.t.Close()
 		}
 	}
+	last := sp
 	sp = &space{ns: ns, opened: now, seen: now, byIndex: make(map[int]*network)}
 	recv := func(index int, from netip.Addr, b []byte) { s.received(sp, index, from, b) }
 	sp.t, sp.err = s.open(func(f func() error) error { return s.cfg.InNS(ns, f) }, recv)
 	if sp.err != nil {
 		sp.t = nil
-		s.cfg.Log.Warn("cannot listen", "ns", ns, "err", sp.err)
+		if last == nil || last.err == nil || last.err.Error() != sp.err.Error() {
+			s.cfg.Log.Warn("cannot listen", "ns", ns, "err", sp.err)
+		}
 	}
 	s.spaces[ns] = sp
 	return sp

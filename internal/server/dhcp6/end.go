@@ -28,7 +28,7 @@ func (e *engine) confirm(r *request) effects {
 	return effects{send: e.statusReply(r, status, nil)}
 }
 
-// release ends the leases that the client names (RFC 9915 section 18.3.6).
+// release ends the leases that the client names (RFC 9915 section 18.3.7).
 func (e *engine) release(r *request, now time.Time) effects {
 	var out effects
 	var answers []answer
@@ -69,7 +69,7 @@ func (e *engine) holdsOf(r *request) map[vnet.ID]hold {
 }
 
 // decline keeps back addresses that the client found in use elsewhere (RFC
-// 9915 section 18.3.7).
+// 9915 section 18.3.8).
 func (e *engine) decline(r *request, c client, now time.Time) effects {
 	var out effects
 	var answers []answer
@@ -105,7 +105,7 @@ func (e *engine) decline(r *request, c client, now time.Time) effects {
 }
 
 // inform tells options to a client that wants no address (RFC 9915 section
-// 18.3.8).
+// 18.3.6).
 func (e *engine) inform(r *request) effects {
 	return effects{send: e.reply(r, dhcpv6.MessageTypeReply, nil)}
 }

@@ -5,7 +5,7 @@
 // deadline, state): no sockets, no clock. conn speaks and decides nothing: one
 // raw ICMPv6 socket per network namespace. Server joins the two.
 //
-// Decisions. Lifetimes are those that RFC 9096 section 3.4 recommends (45 and
+// Decisions. Lifetimes are those that RFC 9096 section 4 recommends (45 and
 // 90 minutes for prefixes), so that a prefix which vanished without a word is
 // gone from guests soon. A solicitation from a link-local address is answered
 // by unicast at once: RFC 4861 section 6.2.6 would have a random delay of up

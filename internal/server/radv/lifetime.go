@@ -6,7 +6,7 @@ import "time"
 const (
 	// RFC 4861 section 6.2.1: AdvDefaultLifetime, 3 * MaxRtrAdvInterval.
 	routerLifetime = 1800 * time.Second
-	// RFC 9096 section 3.4: ND_PREFERRED_LIMIT and ND_VALID_LIMIT.
+	// RFC 9096 section 4: ND_PREFERRED_LIMIT and ND_VALID_LIMIT.
 	preferredLimit = 2700 * time.Second
 	validLimit     = 5400 * time.Second
 	// RFC 8106 section 5.1: 3 * MaxRtrAdvInterval.

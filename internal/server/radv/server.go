@@ -19,6 +19,9 @@ const (
 	// pollLinks is how often every link's index is checked, and the longest
 	// that the server sleeps: timers are due at most so late after a suspend.
 	pollLinks = time.Second
+	// retryOpen is how often a namespace is tried whose socket could not be
+	// opened, most likely because it is not there yet.
+	retryOpen = 500 * time.Millisecond
 	// reopenAfter is how long all links of a namespace may be missing before
 	// its socket is made anew: the namespace itself may be a new one.
 	reopenAfter = 3 * time.Second

@@ -3,7 +3,6 @@ package radv
 import (
 	"errors"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,7 +70,7 @@ func (s *Server) space(ns string, now Instant) *space {
 	sp := s.spaces[ns]
 	if sp != nil {
 		stale := ns != "" && sp.t != nil && len(sp.byIndex) == 0 && now.Boot-sp.seen > reopenAfter
-		broken := sp.t == nil && now.Boot-sp.opened > time.Second
+		broken := sp.t == nil && now.Boot-sp.opened >= retryOpen
 		if !stale && !broken {
 			return sp
 		}
