@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -71,6 +72,7 @@ func TestKernel(t *testing.T) {
 	netnstest.NeedCommands(t, "nft")
 	ns, state := netnstest.New(t, "rec"), t.TempDir()
 	router := fmt.Sprintf("%ssxt-r%d", plan.NetnsPrefix, os.Getpid())
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", router).Run() })
 	items := fragment(router)
 	r := newHost(t, ns, state)
 	r.Want(items)

@@ -230,22 +230,6 @@ func (s *Set) Delete(name string) error {
 	return nil
 }
 
-// Names lists the named namespaces.
-func Names() ([]string, error) {
-	entries, err := os.ReadDir(Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, vnet.Errorf(vnet.ErrHost, "list network namespaces: %w", err)
-	}
-	var out []string
-	for _, e := range entries {
-		out = append(out, e.Name())
-	}
-	return out, nil
-}
-
 func checkName(name string) error {
 	if name == "" || name == "." || name == ".." || filepath.Base(name) != name {
 		return vnet.Invalid("netns", "%q is no name of a network namespace", name)
