@@ -179,8 +179,8 @@ func (a *archive) hold(o vnet.Object) error {
 
 // Restore fills the store from a backup. It checks everything before it writes
 // anything. A store that holds something is ErrExists unless force is set; then
-// it is emptied first. A restore that is cut short leaves a store that refuses
-// to open until the restore is repeated.
+// it is emptied first. A store whose restore was cut short is found empty when it
+// is opened the next time.
 func (s *Store) Restore(ctx context.Context, r io.Reader, force bool) error {
 	a, err := readArchive(r)
 	if err != nil {
@@ -198,7 +198,7 @@ func (s *Store) Restore(ctx context.Context, r io.Reader, force bool) error {
 			WithHint("restore into a new state directory, or say --force to replace what is there")
 	}
 	begin := &txn{}
-	begin.put(restoreKey, "")
+	begin.put(restoreKey, time.Now().UTC().Format(time.RFC3339))
 	if _, _, err := s.run(ctx, begin); err != nil {
 		return err
 	}

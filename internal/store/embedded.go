@@ -90,7 +90,7 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	}
 	client := v3client.New(e.server.Server)
 	e.Store = &Store{etcd: client, log: log, guard: e.alive(guard), close: e.shut}
-	if err := e.Check(ctx); err != nil {
+	if err := e.prepare(ctx, 0); err != nil { // nobody else can be restoring
 		return nil, errors.Join(err, e.shut())
 	}
 	e.loops.Add(1)

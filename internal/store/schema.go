@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 
@@ -20,6 +21,34 @@ const InstallationID vnet.ID = "installation"
 // on the whole store and must be able to run again after it was cut short.
 var migrations = map[int]func(context.Context, *Store) error{}
 
+// restoreLasts is how long a restore may take; one that began before that was
+// cut short.
+const restoreLasts = time.Minute
+
+// prepare is Check for those who may write wishes: it first empties a store
+// whose restore was cut short at least that long ago, since half of a backup
+// is worth nothing, and the whole of it is still where it came from.
+func (s *Store) prepare(ctx context.Context, since time.Duration) error {
+	v := newView()
+	if err := s.fetch(ctx, v, []string{restoreKey}); err != nil {
+		return err
+	}
+	if kv := v.kvs[restoreKey]; kv != nil {
+		began, err := time.Parse(time.RFC3339, string(kv.Value))
+		if err == nil && time.Since(began) < since {
+			return s.Check(ctx)
+		}
+		s.log.Error("a restore of this store was cut short: it is empty now, run the restore again")
+		t := &txn{}
+		t.when(clientv3.Compare(clientv3.ModRevision(restoreKey), "=", kv.ModRevision))
+		t.do(clientv3.OpDelete(root, clientv3.WithPrefix()))
+		if _, _, err := s.run(ctx, t); err != nil {
+			return err
+		}
+	}
+	return s.Check(ctx)
+}
+
 // Check makes sure that the store has a schema that this program can work
 // with, and brings an older one up to it. An empty store is fine.
 func (s *Store) Check(ctx context.Context) error {
@@ -30,8 +59,7 @@ func (s *Store) Check(ctx context.Context) error {
 			return err
 		}
 		if v.kvs[restoreKey] != nil {
-			return vnet.Errorf(vnet.ErrConflict, "a restore of this store was cut short").
-				WithHint("run `sextant restore --force` again with the same backup")
+			return vnet.Errorf(vnet.ErrUnavailable, "a restore of this store is under way").WithHint("wait until it is done")
 		}
 		kv := v.kvs[key]
 		if kv == nil {

@@ -92,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{etcd: c, log: logger(cfg.Log), close: c.Close}
 	if !cfg.Lazy {
-		if err := s.Check(ctx); err != nil {
+		if err := s.prepare(ctx, restoreLasts); err != nil {
 			_ = c.Close()
 			return nil, err
 		}
