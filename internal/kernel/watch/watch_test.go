@@ -17,6 +17,9 @@ import (
 	"github.com/sextant-net/sextant/internal/plan"
 )
 
+// inside is the one routing namespace that these tests make.
+var inside = fmt.Sprintf("%ssxt-w%d", plan.NetnsPrefix, os.Getpid())
+
 type host struct {
 	t      *testing.T
 	ns     *netnstest.NS
@@ -47,7 +50,9 @@ func newHost(t *testing.T) *host {
 		t.Fatal(err)
 	}
 	h.set = set
-	w, err := watch.New(set, watch.Options{Resolv: h.resolv, Real: h.resolv + ".real", Features: map[string]bool{"x": true}})
+	w, err := watch.New(set, watch.Options{Resolv: h.resolv, Real: h.resolv + ".real", Features: map[string]bool{"x": true},
+		// Other tests make namespaces meanwhile.
+		Named: func(name string) bool { return name == inside }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +245,7 @@ func TestResolv(t *testing.T) {
 func TestInside(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	name := fmt.Sprintf("%ssxt-w%d", plan.NetnsPrefix, os.Getpid())
+	name := inside
 	if err := h.set.Create(name); err != nil {
 		t.Fatal(err)
 	}
