@@ -80,7 +80,7 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	if err := e.start(ctx, ec); err != nil {
 		return nil, err
 	}
-	for _, path := range []string{socketIn(cfg.Dir, "client.sock"), cfg.Socket} {
+	for _, path := range []string{socketIn(cfg.Dir, "peer.sock"), socketIn(cfg.Dir, "client.sock"), cfg.Socket} {
 		if path != "" {
 			if err := os.Chmod(path, 0o600); err != nil {
 				e.server.Close()
@@ -135,12 +135,15 @@ func (e *Embedded) config(cfg EmbeddedConfig, guard *space, log *slog.Logger) (*
 		}
 		u := url.URL{Scheme: "unix", Path: abs}
 		if path == peer {
-			ec.ListenPeerUrls = append(ec.ListenPeerUrls, u)
+			// etcd listens for peers on the URL's host alone. With a path it
+			// would be an abstract socket, open to everybody on the host.
+			ec.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: abs}}
+			ec.AdvertisePeerUrls = []url.URL{u}
 		} else {
 			ec.ListenClientUrls = append(ec.ListenClientUrls, u)
 		}
 	}
-	ec.AdvertisePeerUrls, ec.AdvertiseClientUrls = ec.ListenPeerUrls, ec.ListenClientUrls
+	ec.AdvertiseClientUrls = ec.ListenClientUrls
 	ec.InitialCluster = ec.InitialClusterFromName(ec.Name)
 	return ec, nil
 }

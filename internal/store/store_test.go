@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -294,5 +296,45 @@ func TestDeleteAgainstCreate(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// Nobody but its owner can reach an embedded server.
+func TestSockets(t *testing.T) {
+	dir := shortDir(t)
+	e, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: filepath.Join(dir, "d"), Socket: filepath.Join(dir, "agents.sock")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var listeners []net.Listener
+	for _, l := range e.server.Peers {
+		listeners = append(listeners, l)
+	}
+	listeners = append(listeners, e.server.Clients...)
+	if len(listeners) != 3 {
+		t.Errorf("%d sockets", len(listeners))
+	}
+	for _, l := range listeners {
+		info, err := os.Stat(l.Addr().String())
+		if err != nil || l.Addr().Network() != "unix" || info.Mode().Perm() != 0o600 {
+			t.Errorf("it listens on %s %s: %v, %v", l.Addr().Network(), l.Addr(), info, err)
+		}
+	}
+}
+
+// Starting and stopping a store says nothing to worry about.
+func TestQuietStart(t *testing.T) {
+	var said bytes.Buffer
+	e, err := StartEmbedded(t.Context(), EmbeddedConfig{Dir: shortDir(t), Log: slog.New(slog.NewTextHandler(&said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newWorld(t, e.Store)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if said.Len() > 0 {
+		t.Errorf("it says:\n%s", said.String())
 	}
 }

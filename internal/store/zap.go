@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -58,8 +59,24 @@ func (b *zapBridge) With(f []zapcore.Field) zapcore.Core {
 	return &zapBridge{b.to, append(append([]zapcore.Field{}, b.fields...), f...)}
 }
 
+// expected are warnings that nobody needs to see: about how we configure etcd on
+// purpose (one socket for everything, no users), and that sockets are closed
+// when they are closed.
+var expected = []string{
+	"Running http and grpc server on single port",
+	"simple token is not cryptographically signed",
+	"failed to update storage version", "Failed to detect schema version", // of a store without a write
+	"setting up serving from embedded etcd failed",
+	"stopping insecure grpc server due to error", "stopped insecure grpc server due to error",
+}
+
 // Check implements zapcore.Core.
 func (b *zapBridge) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	for _, prefix := range expected {
+		if strings.HasPrefix(e.Message, prefix) {
+			return c
+		}
+	}
 	if b.Enabled(e.Level) {
 		return c.AddCore(e, b)
 	}
