@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/kernel/watch"
@@ -234,7 +235,12 @@ func (a *Agent) reset(s *plan.Snapshot) {
 
 func (a *Agent) put(o vnet.Object) {
 	ref := vnet.RefOf(o)
-	if old := a.snap.Get(ref); old != nil {
+	old := a.snap.Get(ref)
+	if old != nil && echo(old, o) {
+		a.snap.Put(o)
+		return
+	}
+	if old != nil {
 		a.touch(old)
 	}
 	a.snap.Put(o)
@@ -245,6 +251,22 @@ func (a *Agent) put(o vnet.Object) {
 		a.srv.lease(l, false)
 		a.ears.lease(l)
 	}
+}
+
+// echo reports whether the store only tells us what we claimed ourselves: the
+// same prefix assignment with its revision.
+func echo(old, now vnet.Object) bool {
+	a, ok := old.(*vnet.PrefixAssignment)
+	if !ok || a.Revision != vnet.AnyRevision {
+		return false
+	}
+	b, ok := now.(*vnet.PrefixAssignment)
+	if !ok {
+		return false
+	}
+	x, y := *a, *b
+	x.Meta, y.Meta = vnet.Meta{}, vnet.Meta{}
+	return reflect.DeepEqual(x, y) // the store gives times back without a location
 }
 
 func (a *Agent) remove(r vnet.Ref) {

@@ -93,6 +93,14 @@ func (c *claims) forget(l *vnet.Lease) {
 	}
 }
 
+// holder returns the object that holds an address of the network, "" if none
+// does.
+func (c *claims) holder(network vnet.ID, a netip.Addr) vnet.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[leaseKey{network, a}]
+}
+
 // run sends what is queued until ctx ends. While one batch is on its way the
 // next one gathers, so that the store's speed sets the size of the batches.
 func (c *claims) run(ctx context.Context) {

@@ -251,6 +251,12 @@ func (h *hearing) carryOut(r learn.Result) {
 	for _, rel := range r.Releases {
 		h.a.claim.Release(vnet.Lease{Network: rel.Network, Address: rel.Address})
 	}
+	for _, rel := range r.Replaced {
+		// A DHCP lease that took the address over is the same object: it stays.
+		if l := h.learnt(rel.Network, rel.Address); l != nil {
+			h.a.claim.Release(*l)
+		}
+	}
 	for _, l := range r.Claims {
 		h.a.claim.Commit(l, func(err error) {
 			if err == nil {
@@ -264,6 +270,15 @@ func (h *hearing) carryOut(r learn.Result) {
 		h.probe(p)
 	}
 	h.wind()
+}
+
+// learnt returns the lease of a learnt address, nil if it is none any more.
+func (h *hearing) learnt(network vnet.ID, a netip.Addr) *vnet.Lease {
+	l := h.a.snap.Leases[h.a.claim.holder(network, a)]
+	if l == nil || l.How != vnet.HowSLAAC && l.How != vnet.HowFixed {
+		return nil
+	}
+	return l
 }
 
 // probe asks a guest about an address.

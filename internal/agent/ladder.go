@@ -72,6 +72,9 @@ func (a *Agent) claimPrefixes(ctx context.Context, out ladder.Output) {
 			as.Created = a.cfg.Now()
 		}
 		as.Revision = vnet.AnyRevision
+		for _, t := range []*time.Time{&as.Created, &as.Since, &as.PreferredUntil, &as.ValidUntil} {
+			*t = t.Round(0).UTC() // as the store gives it back
+		}
 		put = append(put, &as)
 	}
 	for _, as := range out.Release {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -15,10 +16,12 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	if !a.settled || a.resting {
 		return // without a word from the store, an empty plan would prune everything
 	}
+	start := time.Now()
 	if a.climb {
 		a.climb = false
 		a.askLadder(ctx)
 	}
+	climbed := time.Since(start)
 	if len(a.dirty) == 0 && len(a.changed) == 0 && len(a.zones) == 0 && !full {
 		return
 	}
@@ -28,16 +31,20 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	for _, r := range owners {
 		a.union.set(plan.FragmentOf(a.snap, a.facts, r), c)
 	}
+	planned := time.Since(start)
 	// Networks that end are withdrawn while their links are still there.
 	a.endServices(owners)
 	before := a.failed
 	a.apply(ctx, c, full)
+	applied := time.Since(start)
 	if a.startServices(owners) && a.cfg.Foreign != nil && a.cfg.Now().After(a.lookAt) {
 		// Whoever waits for a new network is told what is in its way.
 		a.lookForeign(ctx, a.cfg.Now())
 	}
 	a.tellServers()
 	a.report(owners, before)
+	a.log.Debug("pass", "owners", len(owners), "put", len(c.put), "del", len(c.del), "full", full,
+		"ladder", climbed, "plan", planned-climbed, "kernel", applied-planned, "rest", time.Since(start)-applied)
 }
 
 // apply makes the kernel fit.
