@@ -38,5 +38,7 @@ func NewKernel(spaces *netns.Set, stateDir string) (*reconcile.Reconciler[plan.K
 		}
 		layers = append(layers, l)
 	}
-	return reconcile.New(plan.Item.Key, func(i plan.Item) int { return int(i.Stage()) }, layers...), nil
+	r := reconcile.New(plan.Item.Key, func(i plan.Item) int { return int(i.Stage()) }, layers...)
+	r.Needs(link.Needs, link.Gives)
+	return r, nil
 }
