@@ -57,6 +57,11 @@ func newWorld(ctx context.Context, count int) (*world, error) {
 		err = w.host.Show(ctx, w.them)
 	}
 	if err == nil {
+		// The clients' own waiting (RFC 4861 6.3.7, RFC 4862 5.4) is not measured.
+		_, err = w.them.Sh(ctx, "cd /proc/sys/net/ipv6/conf/default; echo 0 >accept_dad; echo 0 >router_solicitation_delay; "+
+			"echo 1 >router_solicitation_interval; echo 10 >router_solicitations")
+	}
+	if err == nil {
 		err = runScript(ctx, w.host, script.String())
 	}
 	if err != nil {
