@@ -21,6 +21,7 @@ TESTP      ?= $(shell nproc)
 TIMEOUT    ?= 10m
 
 .DEFAULT_GOAL := build
+.NOTPARALLEL:
 .PHONY: build install uninstall deps test test-fast vmtest check bench demo demo-down fuzz clean help
 
 build: ## Build bin/sextant, static
@@ -59,7 +60,7 @@ test: deps build vmtest ## Run every test: unit, kernel, scenarios, virtual mach
 test-fast: build ## Run the tests that need neither the lab nor a virtual machine
 	go test -short -p $(TESTP) -timeout 2m $$(go list ./... | grep -v -e /lab -e /bench -e /compat)
 
-vmtest: ## Run the golden scenarios on the distribution's own kernel, in one boot
+vmtest: build ## Run the golden scenarios on the distribution's own kernel, in one boot
 	@scripts/vmtest.sh
 
 check: ## Judge the sources: gofmt, vet, staticcheck, the laws of the architecture
