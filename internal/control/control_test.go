@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"os"
 	"strings"
@@ -169,6 +170,15 @@ func TestProjects(t *testing.T) {
 	}
 	if l, err := r.List(ctx, blue, Query{Kind: vnet.KindProject}); err != nil || len(l.Items) != 1 {
 		t.Errorf("sees %v, %v", l, err)
+	}
+	lease := &vnet.Lease{Meta: vnet.Meta{ID: r.newID()}, Network: n.GetMeta().ID, Host: "h1", Address: netip.MustParseAddr("10.0.0.9")}
+	if err := errors.Join(r.store.Claim(ctx, []vnet.Object{lease}, nil)...); err != nil {
+		t.Fatal(err)
+	}
+	for project, want := range map[string]int{"": 0, "blue": 1} {
+		if l, err := r.List(ctx, admin, Query{Kind: vnet.KindLease, Project: project}); err != nil || len(l.Items) != want {
+			t.Errorf("leases of project %q: %v, %v", project, l, err)
+		}
 	}
 	theirs, _ := r.Get(ctx, admin, sel(vnet.KindNetwork, "secret"))
 	_, err = r.Get(ctx, blue, Selector{Kind: vnet.KindNetwork, Project: "blue", Name: string(theirs.GetMeta().ID)})

@@ -191,6 +191,10 @@ func (c *Control) List(ctx context.Context, who Identity, q Query) (*Page, error
 	if err != nil {
 		return nil, err
 	}
+	only, err := c.networksOf(ctx, who, q)
+	if err != nil {
+		return nil, err
+	}
 	page := &Page{}
 	for {
 		l, err := c.store.List(ctx, sq)
@@ -199,6 +203,9 @@ func (c *Control) List(ctx context.Context, who Identity, q Query) (*Page, error
 		}
 		page.Revision, page.Next = l.Revision, l.Next
 		for _, o := range l.Items {
+			if only != nil && !only[networkID(o)] {
+				continue
+			}
 			ok, err := c.visible(ctx, who, o)
 			if err != nil {
 				return nil, err
@@ -214,4 +221,25 @@ func (c *Control) List(ctx context.Context, who Identity, q Query) (*Page, error
 		sq.After = page.Next
 	}
 	return page, c.fill(ctx, page.Items...)
+}
+
+// networksOf returns the networks whose claims the query asks for, nil for all:
+// claims do not carry their project, their networks do.
+func (c *Control) networksOf(ctx context.Context, who Identity, q Query) (map[vnet.ID]bool, error) {
+	if q.AllProjects || q.Network != "" || q.Kind != vnet.KindLease && q.Kind != vnet.KindAssignment {
+		return nil, nil
+	}
+	p, err := c.project(ctx, who, q.Project)
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.store.List(ctx, vnet.Query{Kind: vnet.KindNetwork, Project: p.ID})
+	if err != nil {
+		return nil, err
+	}
+	out := map[vnet.ID]bool{}
+	for _, o := range l.Items {
+		out[o.GetMeta().ID] = true
+	}
+	return out, nil
 }

@@ -121,6 +121,7 @@ func (w subnets) cut(ctx context.Context, d *draft, s *vnet.Subnet) error {
 		}
 		return nil
 	}
+	d.chosen["prefix"] = true
 	s.Prefix, err = firstPiece(pool, cut)
 	return err
 }

@@ -251,6 +251,9 @@ func (d *draft) again(err error) bool {
 	switch e.Kind {
 	case vnet.ErrConflict:
 		return e.Op != finalOp
+	case vnet.ErrOverlap:
+		// Another one cut the same piece between our two looks.
+		return d.chosen[e.Field] && d.attempt < 5
 	case vnet.ErrExists:
 		d.clashed[e.Field] = true
 		return d.chosen[e.Field]
