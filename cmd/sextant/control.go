@@ -11,6 +11,7 @@ import (
 	"github.com/sextant-net/sextant/internal/build"
 	"github.com/sextant-net/sextant/internal/config"
 	"github.com/sextant-net/sextant/internal/control"
+	"github.com/sextant-net/sextant/internal/controller"
 	"github.com/sextant-net/sextant/internal/daemon"
 	"github.com/sextant-net/sextant/internal/dialect/native"
 	"github.com/sextant-net/sextant/internal/store"
@@ -55,6 +56,7 @@ func controlRole(ctx context.Context, conf config.Config, log *slog.Logger) (err
 	}
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
+	go controller.Run(serving, db, log)
 	served := make(chan error, 1)
 	go func() { served <- door.Serve(serving) }()
 	log.Info("serving", "socket", filepath.Join(conf.RunDir, apiSocket))
