@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -30,7 +29,7 @@ func (d *demo) judge(what string, err error, detail string) {
 		c.detail = strings.ReplaceAll(err.Error(), "\n", " ")
 	}
 	d.checks = append(d.checks, c)
-	fmt.Printf("%s %s: %s\n", mark, c.what, c.detail)
+	fmt.Fprintf(d.out, "%s %s: %s\n", mark, c.what, c.detail)
 }
 
 // patient tries a command until its output is as wanted: names appear in DNS a
@@ -78,8 +77,8 @@ func (d *demo) leases(ctx context.Context) error {
 			return err
 		}
 	}
-	fmt.Println()
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(d.out)
+	w := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "GUEST\tMAC\tIPV4\tIPV6\tHOW\tWHAT")
 	for _, g := range d.guests {
 		var v4, v6, how []string
@@ -261,10 +260,10 @@ func (d *demo) report() error {
 			failed++
 		}
 	}
-	fmt.Printf("\n--- %d checks, %d failed, %.0f s\n", len(d.checks), failed, time.Since(d.begun).Seconds())
+	fmt.Fprintf(d.out, "\n--- %d checks, %d failed, %.0f s\n", len(d.checks), failed, time.Since(d.begun).Seconds())
 	for _, c := range d.checks {
 		if !c.ok {
-			fmt.Printf("FAIL %s: %s\n", c.what, c.detail)
+			fmt.Fprintf(d.out, "FAIL %s: %s\n", c.what, c.detail)
 		}
 	}
 	if failed > 0 {

@@ -47,7 +47,7 @@ func (d *demo) run(ctx context.Context) error {
 		{"Names", d.checkNames},
 		{"From upstream to guests", d.checkInbound},
 	} {
-		fmt.Printf("\n--- %s\n", step.title)
+		fmt.Fprintf(d.out, "\n--- %s\n", step.title)
 		if err := step.do(ctx); err != nil {
 			return err
 		}
@@ -58,10 +58,10 @@ func (d *demo) run(ctx context.Context) error {
 // sh prints the command as its user would see it, runs it on the node and
 // prints what it printed.
 func (d *demo) sh(ctx context.Context, n *topo.Node, command string) (string, error) {
-	fmt.Printf("%s# %s\n", n.Name, command)
+	fmt.Fprintf(d.out, "%s# %s\n", n.Name, command)
 	out, err := n.Sh(ctx, command)
 	if out != "" {
-		fmt.Println(out)
+		fmt.Fprintln(d.out, out)
 	}
 	return out, err
 }
@@ -105,7 +105,7 @@ func (d *demo) daemon(ctx context.Context) error {
 		}
 		flags = "--store=http://[::1]:2379"
 	}
-	fmt.Printf("host# sextant serve %s &\n", flags)
+	fmt.Fprintf(d.out, "host# sextant serve %s &\n", flags)
 	p, err := d.host.Serve(strings.Fields(flags)...)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (d *demo) daemon(ctx context.Context) error {
 
 // etcd starts the distribution's etcd in the host's namespace.
 func (d *demo) etcd(ctx context.Context) error {
-	fmt.Println("host# etcd --listen-client-urls=http://[::1]:2379 … &")
+	fmt.Fprintln(d.out, "host# etcd --listen-client-urls=http://[::1]:2379 … &")
 	_, err := d.host.Start("etcd", "etcd", "--data-dir="+filepath.Join(d.host.Dir(), "etcd"), "--log-level=warn",
 		"--listen-client-urls=http://[::1]:2379", "--advertise-client-urls=http://[::1]:2379",
 		"--listen-peer-urls=http://[::1]:2380", "--initial-advertise-peer-urls=http://[::1]:2380",
@@ -153,7 +153,7 @@ func (d *demo) plugDefault(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("host# qemu-system-x86_64 -netdev tap,id=net,ifname=tap0,script=no,downscript=no -device virtio-net-pci,netdev=net,mac=%s … &\n", mac)
+	fmt.Fprintf(d.out, "host# qemu-system-x86_64 -netdev tap,id=net,ifname=tap0,script=no,downscript=no -device virtio-net-pci,netdev=net,mac=%s … &\n", mac)
 	dir := filepath.Join(d.lab.Dir, g.name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err

@@ -1,25 +1,30 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/netnstest"
 )
 
-// TestDemo runs what `make demo` runs, in its variants. What it prints is the
-// test's output.
+// TestDemo runs what `make demo` runs, in its variants. What it prints is shown
+// if it fails.
 func TestDemo(t *testing.T) {
 	for name, o := range map[string]options{
 		"embedded": {store: "embedded"},
 		"etcd":     {store: "etcd", noVM: true},
 		"no-ipv4":  {store: "embedded", noVM: true, noIPv4: true},
 	} {
-		t.Run(name, func(t *testing.T) { play(t, o) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			play(t, o)
+		})
 	}
 }
 
@@ -30,6 +35,8 @@ func TestDemoOnStockKernel(t *testing.T) {
 	play(t, options{store: "embedded", noVM: true})
 }
 
+var demos atomic.Int64
+
 func play(t *testing.T, o options) {
 	t.Helper()
 	if testing.Short() {
@@ -37,7 +44,9 @@ func play(t *testing.T, o options) {
 	}
 	netnstest.NeedRoot(t)
 	netnstest.NeedCommands(t, "ip", "nsenter", "radvd", "dnsmasq", "dig", "nc", "dhclient", "dhcpcd")
-	o.prefix = "sxt-demotest" + strconv.Itoa(os.Getpid()) + "-"
+	o.prefix = fmt.Sprintf("sxt-demotest%d-%d-", os.Getpid(), demos.Add(1))
+	var out bytes.Buffer
+	o.out = &out
 	o.bin = filepath.Join("..", "..", "bin")
 	if _, err := os.Stat(filepath.Join(o.bin, "sextant")); err != nil {
 		netnstest.Skip(t, "needs bin/sextant: run `make build`")
@@ -48,6 +57,6 @@ func play(t *testing.T, o options) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	if err := show(ctx, o); err != nil {
-		t.Error(err)
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }

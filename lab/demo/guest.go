@@ -76,14 +76,14 @@ func (g *guest) dhclient(ctx context.Context, d *demo) error {
 	client, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	for _, command := range []string{"dhclient -4 -1 -v eth0", "dhclient -6 -1 -v -D LL eth0"} {
-		fmt.Printf("%s# %s\n", g.name, command)
+		fmt.Fprintf(d.out, "%s# %s\n", g.name, command)
 		out, err := g.node.Sh(client, command)
 		if err != nil {
 			return err
 		}
 		for line := range strings.Lines(out) {
 			if strings.Contains(line, "bound to") || strings.Contains(line, "RCV: ") && strings.Contains(line, "IAADDR") {
-				fmt.Println(strings.TrimSpace(line))
+				fmt.Fprintln(d.out, strings.TrimSpace(line))
 			}
 		}
 	}
@@ -102,7 +102,7 @@ func (g *guest) dhcpcd(ctx context.Context, d *demo) error {
 	client, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	command := "dhcpcd -4 --noipv6rs --waitip=4 eth0"
-	fmt.Printf("%s# %s\n", g.name, command)
+	fmt.Fprintf(d.out, "%s# %s\n", g.name, command)
 	_, err := g.node.Sh(client, command)
 	return err
 }
@@ -119,7 +119,7 @@ func (g *guest) stateless(ctx context.Context, d *demo) error {
 	client, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	command := "dhclient -6 -S -1 -D LL eth0"
-	fmt.Printf("%s# %s\n", g.name, command)
+	fmt.Fprintf(d.out, "%s# %s\n", g.name, command)
 	_, err := g.node.Sh(client, command)
 	return err
 }

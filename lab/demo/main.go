@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -30,10 +31,11 @@ type options struct {
 	noVM   bool
 	bin    string // directory of the sextant binary
 	peer   string // the lab's peer, built if empty
+	out    io.Writer
 }
 
 func main() {
-	o := options{prefix: demoPrefix}
+	o := options{prefix: demoPrefix, out: os.Stdout}
 	down := flag.Bool("down", false, "only remove what an earlier demo left behind")
 	flag.StringVar(&o.store, "store", "embedded", "embedded, or etcd: a cluster of its own beside the daemon")
 	flag.BoolVar(&o.noIPv4, "no-ipv4", false, "on a host without any IPv4")
@@ -92,7 +94,7 @@ func show(ctx context.Context, o options) (err error) {
 	d := &demo{options: o, lab: lab, begun: time.Now()}
 	defer func() {
 		if err != nil && ctx.Err() == nil {
-			fmt.Printf("\n%s\n", lab.Logs(40))
+			fmt.Fprintf(o.out, "\n%s\n", lab.Logs(40))
 		}
 		if closeErr := lab.Close(); closeErr != nil {
 			err = errors.Join(err, fmt.Errorf("remove the demo: %w", closeErr))
