@@ -80,6 +80,7 @@ type Agent struct {
 	odd      map[int]bool               // links of others that were heard, by index
 	refused  map[scoped]bool            // prefixes that the store did not give, until the next decision
 	troubles map[vnet.ID][]vnet.Problem // what the servers last said
+	expireAt time.Time                  // when leases are looked through again
 	lookAt   time.Time                  // when foreign rules are looked at again
 }
 
@@ -278,7 +279,9 @@ func (a *Agent) remove(r vnet.Ref) {
 	a.snap.Delete(r)
 	a.changed[r] = true
 	if l, ok := old.(*vnet.Lease); ok {
-		a.srv.lease(l, true)
+		if !expired(l, a.cfg.Now()) {
+			a.srv.lease(l, true)
+		}
 		a.claim.forget(l)
 		a.ears.released(l)
 	}
