@@ -52,10 +52,13 @@ func controlRole(ctx context.Context, conf config.Config, log *slog.Logger) (err
 	}
 	door := daemon.HTTP{
 		Listener: listener, ConnContext: native.ConnContext, Log: log,
-		Handler: native.New(native.Config{Verbs: verbs, Log: log, Metrics: promhttp.Handler(), Version: build.Read().Version}),
+		Handler: native.New(native.Config{
+			Verbs: verbs, Log: log, Metrics: promhttp.Handler(), Ready: verbs.Ready, Version: build.Read().Version,
+		}),
 	}
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
+	go controller.Run(serving, db, log)
 	go controller.Run(serving, db, log)
 	served := make(chan error, 1)
 	go func() { served <- door.Serve(serving) }()
