@@ -192,6 +192,32 @@ func (s *servers) close() []error {
 	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close(), s.named.Close()}
 }
 
+// usedBy says which IPv6 addresses each port is known to use.
+func usedBy(leases []*vnet.Lease, now time.Time) map[vnet.ID]map[netip.Addr]bool {
+	out := map[vnet.ID]map[netip.Addr]bool{}
+	for _, l := range leases {
+		if l.Port == "" || !l.Address.Is6() || l.Declined || l.Temporary || expired(l, now) {
+			continue
+		}
+		if out[l.Port] == nil {
+			out[l.Port] = map[netip.Addr]bool{}
+		}
+		out[l.Port][l.Address] = true
+	}
+	return out
+}
+
+// publishes reports whether a port's own address is to be found by name. Where
+// guests may make addresses of their own instead, one that the guest does not
+// use must not be published once it is known what it does use.
+func publishes(svc *plan.Service, g *plan.Guest, a plan.GuestAddress, used map[vnet.ID]map[netip.Addr]bool) bool {
+	i := slices.IndexFunc(svc.Subnets, func(s plan.Subnet) bool { return s.ID == a.Subnet })
+	if i < 0 || svc.Subnets[i].Guests != vnet.GuestsSLAACStateful {
+		return true
+	}
+	return len(used[g.Port]) == 0 || used[g.Port][a.Address]
+}
+
 // zoneOf builds a network's names from its service, its ports and the leases
 // of guests without one.
 func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*vnet.Lease, now time.Time) dns.Zone {
@@ -203,10 +229,11 @@ func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*vnet.Lease, now t
 		}
 	}
 	named := map[vnet.ID]*plan.Guest{}
+	used := usedBy(leases, now)
 	for _, g := range guests {
 		named[g.Port] = g
 		for _, a := range g.Addresses {
-			if !a.Deprecated {
+			if !a.Deprecated && publishes(svc, g, a, used) {
 				z.Records = append(z.Records, dns.Record{Name: g.Name, Address: a.Address, Port: g.Port, MAC: g.MAC, Managed: true})
 			}
 		}
