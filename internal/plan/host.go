@@ -43,12 +43,13 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 		return out
 	}
 	out.Items = append(out.Items, chainsItem("", projects))
-	v4, v6, local6 := routed, routed, false
+	v4, v6, local6, any6 := routed, routed, false, routed
 	for _, n := range nets {
 		mode := modesOf(f, n)
 		v4 = v4 || leaves(mode[vnet.IPv4])
 		v6 = v6 || leaves(mode[vnet.IPv6])
 		local6 = local6 || forwards(mode[vnet.IPv6])
+		any6 = any6 || mode[vnet.IPv6] != vnet.EgressNone && mode[vnet.IPv6] != vnet.EgressBridged
 	}
 	links := foreignLinks(f)
 	if v4 {
@@ -58,34 +59,43 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 			}
 		}
 	}
-	if f.Has(vnet.FeatureIPv6) {
-		switch {
-		case v6, local6 && !f.Has(vnet.FeatureForceForwarding):
-			out.Items = append(out.Items, forwarding6(f, links)...)
-		}
+	if f.Has(vnet.FeatureIPv6) && any6 {
+		out.Items = append(out.Items, hearRouters(links)...)
+		out.Items = append(out.Items, forwarding6(f, links, v6, local6)...)
 	}
 	return out
 }
 
-// forwarding6 lets the kernel forward IPv6. From Linux 6.17 on that is a
-// setting of single links, and the host stays a host on its uplinks. Before,
-// conf.all makes every link a router's, on which an RA is heard only where
-// accept_ra is 2: so that comes first, on every link where it was 1.
-func forwarding6(f *Facts, links []Link) []Item {
+// hearRouters lets the host keep its own IPv6. A link that becomes a router's
+// (forwarding=1, which gateway links need to be known as routers, RFC 4861
+// section 4.4) makes the kernel throw away the default routes of all links on
+// which accept_ra is 1, in every version of Linux; and where everything
+// forwards, RAs are heard only with 2. So that comes first, on every link where
+// it was 1, and on those that come later.
+func hearRouters(links []Link) []Item {
 	var out []Item
-	if f.Has(vnet.FeatureForceForwarding) {
-		for _, l := range links {
-			if _, up := f.Uplinks[l.Name]; up {
-				out = append(out, Sysctl{Path: "net/ipv6/conf/" + l.Name + "/force_forwarding", Value: "1"})
-			}
-		}
-		return out
-	}
 	for _, l := range links {
 		out = append(out, Sysctl{Path: "net/ipv6/conf/" + l.Name + "/accept_ra", Value: "2", If: "1"})
 	}
-	out = append(out, Sysctl{Path: "net/ipv6/conf/default/accept_ra", Value: "2", If: "1"},
-		Sysctl{Path: "net/ipv6/conf/all/forwarding", Value: "1"})
+	return append(out, Sysctl{Path: "net/ipv6/conf/default/accept_ra", Value: "2", If: "1"})
+}
+
+// forwarding6 lets the kernel forward IPv6. From Linux 6.17 on that is a
+// setting of single links, and the host stays a host on its uplinks. Before,
+// only conf.all does it, also between two bridges.
+func forwarding6(f *Facts, links []Link, leaves, local bool) []Item {
+	if !f.Has(vnet.FeatureForceForwarding) {
+		if leaves || local {
+			return []Item{Sysctl{Path: "net/ipv6/conf/all/forwarding", Value: "1"}}
+		}
+		return nil
+	}
+	var out []Item
+	for _, l := range links {
+		if _, up := f.Uplinks[l.Name]; up && leaves {
+			out = append(out, Sysctl{Path: "net/ipv6/conf/" + l.Name + "/force_forwarding", Value: "1"})
+		}
+	}
 	return out
 }
 
