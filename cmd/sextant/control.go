@@ -59,7 +59,6 @@ func controlRole(ctx context.Context, conf config.Config, log *slog.Logger) (err
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	go controller.Run(serving, db, log)
-	go controller.Run(serving, db, log)
 	served := make(chan error, 1)
 	go func() { served <- door.Serve(serving) }()
 	log.Info("serving", "socket", filepath.Join(conf.RunDir, apiSocket))

@@ -18,6 +18,7 @@ import (
 	"github.com/sextant-net/sextant/internal/build"
 	"github.com/sextant-net/sextant/internal/cli"
 	"github.com/sextant-net/sextant/internal/config"
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/daemon"
 	"github.com/sextant-net/sextant/internal/dialect/native/client"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -88,7 +89,9 @@ func serve(ctx context.Context, conf config.Config, log *slog.Logger) error {
 			{Name: roleControl, Args: append([]string{roleControl}, args...), Sockets: true, Ready: func(ctx context.Context) error {
 				return apiReady(ctx, conf)
 			}},
-			{Name: roleAgent, Args: append([]string{roleAgent}, args...)},
+			{Name: roleAgent, Args: append([]string{roleAgent}, args...), Ready: func(ctx context.Context) error {
+				return agentReady(ctx, conf)
+			}},
 		},
 	})
 }
@@ -105,7 +108,15 @@ func apiReady(ctx context.Context, conf config.Config) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return c.Ready(ctx)
+	return c.Healthy(ctx)
+}
+
+// agentReady asks the agent whether it serves guests.
+func agentReady(ctx context.Context, conf config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err := newAsker(conf).Ask(ctx, control.Question{Host: conf.Host, Verb: "ready"})
+	return err
 }
 
 // wrap names the part that failed to start.

@@ -215,6 +215,12 @@ func (a *Agent) reset(s *plan.Snapshot) {
 			a.claim.forget(l)
 		}
 	}
+	for id := range a.snap.Subnets { // those that are gone meanwhile
+		a.changed[vnet.Ref{Kind: vnet.KindSubnet, ID: id}] = true
+	}
+	for id := range a.snap.Reservations {
+		a.changed[vnet.Ref{Kind: vnet.KindReservation, ID: id}] = true
+	}
 	a.snap = s
 	for _, r := range plan.Owners(s) {
 		a.dirty[r], a.changed[r] = true, true

@@ -215,7 +215,7 @@ func TestLifeOfANetwork(t *testing.T) {
 	h.start()
 	port := &vnet.Port{Meta: vnet.Meta{ID: "unbound", Name: "unbound", Project: "p1"}, Network: n.ID, MAC: vnet.MAC{2, 0, 0, 0, 0, 9}}
 	h.store.Put(port)
-	h.await(vnet.RefOf(port), vnet.StateRunning)
+	h.await(vnet.RefOf(port), vnet.StateStopped)
 	if seen := changes(); seen != "" {
 		t.Errorf("the agent's start changed the host:\n%s", seen)
 	}

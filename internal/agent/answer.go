@@ -11,6 +11,8 @@ import (
 // needs the loop's state is asked of the loop.
 func (a *Agent) Answer(ctx context.Context, verb string, _ json.RawMessage) (json.RawMessage, error) {
 	switch verb {
+	case "ready":
+		return a.inLoop(ctx, a.ready)
 	case "facts":
 		return a.inLoop(ctx, func() (any, error) { return a.hostFacts(a.facts), nil })
 	case "cleanup":
@@ -18,6 +20,15 @@ func (a *Agent) Answer(ctx context.Context, verb string, _ json.RawMessage) (jso
 	}
 	return nil, vnet.Errorf(vnet.ErrUnsupported, "this agent does not know the question %q", verb).
 		WithHint("agent and control may be of different versions: restart the daemon")
+}
+
+// ready answers once the agent knows what is wished and has made it so, as far
+// as it goes: before, nobody is served.
+func (a *Agent) ready() (any, error) {
+	if !a.settled {
+		return nil, vnet.Errorf(vnet.ErrUnavailable, "the agent of host %s has not heard from the store yet", a.cfg.Host)
+	}
+	return true, nil
 }
 
 // inLoop runs f in the loop and encodes what it returns.

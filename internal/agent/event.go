@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/google/uuid"
-
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -19,7 +17,7 @@ func (a *Agent) event(target vnet.Ref, what, format string, args ...any) {
 	}
 	a.log.Info(msg, "event", what, string(target.Kind), name)
 	a.rep.event(&vnet.Event{
-		Meta: vnet.Meta{ID: vnet.ID(uuid.NewString()), Created: now}, Time: now, Host: a.cfg.Host,
+		Meta: vnet.Meta{Created: now}, Time: now, Host: a.cfg.Host, // the store's IDs sort by time
 		Target: target, What: what, Msg: fmt.Sprintf("%s %s: %s", target.Kind, name, msg),
 	})
 }

@@ -33,7 +33,7 @@ func newReporter(store Store, log *slog.Logger) *reporter {
 }
 
 func (r *reporter) status(s *vnet.Status) {
-	s.ID = vnet.StatusID(s.Target, s.Host)
+	s.ID, s.Updated = vnet.StatusID(s.Target, s.Host), time.Now()
 	r.put(s)
 }
 

@@ -197,11 +197,9 @@ func (a *Agent) statusOf(r vnet.Ref) *vnet.Status {
 			s.Problems = f.Problems
 		}
 	case vnet.KindSubnet, vnet.KindReservation:
-		o := a.snap.Get(r)
-		if o == nil {
-			return nil
+		if a.snap.Get(r) != nil {
+			s.State = vnet.StateRunning
 		}
-		s.State = vnet.StateRunning
 	default:
 		return nil
 	}
@@ -247,8 +245,9 @@ func (a *Agent) networkStatus(s *vnet.Status) {
 
 func (a *Agent) portStatus(s *vnet.Status) {
 	f := a.union.fragments[s.Target]
-	if f == nil || f.Guest == nil {
-		return
+	p := a.snap.Ports[s.Target.ID]
+	if f == nil || f.Guest == nil || p == nil || p.Binding == nil || p.Binding.Host != a.cfg.Host {
+		return // its guest is known to the servers, but is not here
 	}
 	s.State, s.Device = vnet.StateRunning, f.Guest.Device
 	if l, ok := a.facts.Links[s.Device]; ok {

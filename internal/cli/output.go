@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -95,8 +94,14 @@ func pick(items []json.RawMessage, filters map[string]string, by []string) ([]js
 	return out, nil
 }
 
-// compareText compares addresses as addresses and the rest as text.
+// compareText compares addresses as addresses, times as times and the rest as
+// text.
 func compareText(a, b string) int {
+	if s, err := time.Parse(time.RFC3339Nano, a); err == nil {
+		if t, err := time.Parse(time.RFC3339Nano, b); err == nil {
+			return s.Compare(t)
+		}
+	}
 	x, err1 := netip.ParseAddr(a)
 	y, err2 := netip.ParseAddr(b)
 	if err1 == nil && err2 == nil {
@@ -327,14 +332,19 @@ func (a *app) writeCSV(items []json.RawMessage, columns []column) error {
 }
 
 // fetch reads a list that is no noun's and shows it.
-func (a *app) fetch(ctx context.Context, plural string, q url.Values, columns []column) error {
+func (a *app) fetch(ctx context.Context, plural string, columns []column, by ...string) error {
 	cl, err := a.client()
 	if err != nil {
 		return err
 	}
-	items, err := cl.ListRaw(ctx, plural, q)
+	items, err := cl.ListRaw(ctx, plural, nil)
 	if err != nil {
 		return err
+	}
+	if len(by) > 0 {
+		if items, err = pick(items, nil, by); err != nil {
+			return err
+		}
 	}
 	return a.writeList(items, columns)
 }

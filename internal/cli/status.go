@@ -83,7 +83,7 @@ func (a *app) prefixCommand() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use: "list", Short: "List every prefix in use, its source and its lifetimes", Args: exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.fetch(background(cmd), "prefixes", nil, prefixColumns)
+			return a.fetch(background(cmd), "prefixes", prefixColumns)
 		},
 	})
 	return cmd

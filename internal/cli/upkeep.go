@@ -39,7 +39,7 @@ func (a *app) eventsCommand() *cobra.Command {
 			case !follow && cmd.Flags().Changed("after"):
 				return usagef("events: --after is for --follow")
 			case !follow:
-				return a.fetch(ctx, "events", nil, eventColumns)
+				return a.fetch(ctx, "events", eventColumns, "time")
 			}
 			cl, err := a.client()
 			if err != nil {

@@ -14,7 +14,7 @@ import (
 type Overview struct {
 	Version string `json:"version"`
 	Host    string `json:"host" doc:"the host that answers"`
-	// Ready says that the store answers and this host's agent reports.
+	// Ready says that the store and this host's agent answer: see Control.Ready.
 	Ready    bool              `json:"ready"`
 	ULA      netip.Prefix      `json:"ula,omitzero" doc:"the installation's /48"`
 	Networks []NetworkOverview `json:"networks"`
@@ -43,6 +43,38 @@ type NetworkOverview struct {
 	Problems []vnet.Problem `json:"problems,omitempty"`
 }
 
+// readyTime is how long the agent may take to answer that it is ready. It
+// answers between two passes of its work.
+const readyTime = 5 * time.Second
+
+// Ready returns nil when the store answers, and this host's agent does and has
+// taken in what is wished.
+func (c *Control) Ready(ctx context.Context) error {
+	_, err := c.store.Get(ctx, vnet.Ref{Kind: vnet.KindHost, ID: vnet.ID(c.host)})
+	if vnet.Is(err, vnet.ErrNotFound) {
+		return c.notReady("has not reported yet")
+	}
+	if err != nil || c.asker == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	_, err = c.asker.Ask(ctx, Question{Host: c.host, Verb: "ready"})
+	switch {
+	case err == nil, vnet.Is(err, vnet.ErrUnsupported): // an agent of an earlier build
+		return nil
+	case ctx.Err() != nil:
+		return c.notReady("does not answer")
+	}
+	c.log.Debug("the agent is not ready", "err", err)
+	return c.notReady("is away")
+}
+
+func (c *Control) notReady(what string) error {
+	return vnet.Errorf(vnet.ErrUnavailable, "the agent of host %s %s", c.host, what).
+		WithHint("wait, or see the daemon's log: journalctl -u sextant")
+}
+
 // Status returns the overview of what the caller may see.
 func (c *Control) Status(ctx context.Context, who Identity) (*Overview, error) {
 	out := &Overview{Version: c.version, Host: c.host, Networks: []NetworkOverview{}}
@@ -53,6 +85,7 @@ func (c *Control) Status(ctx context.Context, who Identity) (*Overview, error) {
 	if inst != nil {
 		out.ULA = inst.ULA
 	}
+	out.Ready = c.Ready(ctx) == nil
 	if err := c.overviewHosts(ctx, who, out); err != nil {
 		return nil, err
 	}
@@ -90,7 +123,7 @@ func (c *Control) overviewHosts(ctx context.Context, who Identity, out *Overview
 	for _, o := range l.Items {
 		h := o.(*vnet.Host)
 		if string(h.ID) == c.host {
-			out.Ready, out.Problems = true, h.Facts.Problems
+			out.Problems = h.Facts.Problems
 		}
 		if who.Admin {
 			out.Hosts = append(out.Hosts, h)

@@ -343,7 +343,6 @@ func (n noun[V]) remove(ctx context.Context, a *api, in *writeIn) (*bodyOut[Dele
 			return nil, err
 		}
 		ref, host, waits = concern(o)
-		waits = waits && leavesTraces(o)
 	}
 	gone, err := a.Verbs.Delete(ctx, who, sel, rev)
 	if err != nil {

@@ -38,8 +38,8 @@ func (a *api) registerPorts() {
 		}
 		if before != nil {
 			if ref, host, ok := concern(before); ok {
-				// The port itself stays, and so does what is reported of it.
-				if _, err := a.await(ctx, ref, p.Revision, host, control.Applied, wait, false); err != nil {
+				// The port stays, its device does not.
+				if _, err := a.await(ctx, ref, p.Revision, host, control.Gone, wait, false); err != nil {
 					return nil, err
 				}
 			}

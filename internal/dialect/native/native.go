@@ -7,6 +7,7 @@ package native
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -34,7 +35,7 @@ type Config struct {
 	// Metrics serves /metrics; nil means that there is none.
 	Metrics http.Handler
 	// Ready returns nil once the daemon serves; nil means always.
-	Ready func() error
+	Ready func(context.Context) error
 	// Version is the program's.
 	Version string
 }
@@ -173,10 +174,12 @@ func (a *api) fail(w http.ResponseWriter, err error) {
 	}
 }
 
-func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
+func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	if a.Ready != nil {
-		if err := a.Ready(); err != nil {
-			a.fail(w, &Fault{Kind: vnet.ErrUnavailable, Message: "not ready: " + err.Error(), Hint: "wait"})
+		if err := a.Ready(r.Context()); err != nil {
+			f := *faultOf(err)
+			f.Kind, f.Message, f.Hint = vnet.ErrUnavailable, "not ready: "+f.Message, cmp.Or(f.Hint, "wait")
+			a.fail(w, &f)
 			return
 		}
 	}

@@ -45,16 +45,6 @@ func concern(o vnet.Object) (ref vnet.Ref, host string, ok bool) {
 	return vnet.Ref{}, "", false
 }
 
-// leavesTraces reports whether hosts say of a deleted object that it is gone:
-// those that have something of their own in the kernel.
-func leavesTraces(o vnet.Object) bool {
-	switch o.Kind() {
-	case vnet.KindNetwork, vnet.KindRouter, vnet.KindPort:
-		return true
-	}
-	return false
-}
-
 // aim is the condition that a write to o has to reach: a network that is to
 // run has to, and of one that is not nothing may be left.
 func aim(o vnet.Object) Condition {
