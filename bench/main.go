@@ -1,111 +1,192 @@
-// Command bench measures Sextant beside its peers, each on a host of its own
-// in a network namespace, in interleaved rounds, and writes the medians and
-// their spread to docs/benchmarks.md. Absolute figures are the machine's;
-// ratios of one run are what counts.
+// Command bench measures Sextant beside its peers: how long networks take to
+// serve their guests and what they cost, how many ports a client can make, how
+// soon everything works again after a crash. Each round runs every candidate
+// once, on a fresh host in network namespaces of its own; the figures are
+// medians with their spread. Absolute figures are the machine's: the ratios of
+// one run are what counts.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// prefix marks everything that a benchmark makes.
-const prefix = "sxt-bench-"
-
 func main() {
-	var (
-		rounds = flag.Int("rounds", 3, "interleaved rounds")
-		sizes  = flag.String("sizes", "1,10,100", "numbers of networks to compare with")
-		large  = flag.Int("large", 1000, "networks in the large runs, 0 to leave them out")
-		ports  = flag.Int("ports", 2000, "ports to make")
-		only   = flag.String("only", "", "compare only this subject: sextant or libvirtd")
-		out    = flag.String("o", "docs/benchmarks.md", "file to write")
-		bin    = flag.String("bin", "bin", "directory of the sextant binary")
-	)
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	b := &bench{rounds: *rounds, large: *large, ports: *ports, only: *only}
-	var err error
-	if b.bin, err = filepath.Abs(*bin); err == nil {
-		b.sizes, err = parseSizes(*sizes)
-	}
-	if err == nil {
-		err = b.run(ctx)
-	}
-	if err == nil {
-		err = os.WriteFile(*out, []byte(b.page()), 0o644)
-	}
-	if err != nil {
+	err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(64)
+	default:
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	fmt.Println("written to", *out)
+}
+
+// errUsage marks a bad command line; what is wrong has been printed.
+var errUsage = errors.New("usage")
+
+// options are what the command line says.
+type options struct {
+	parts  []string
+	rounds int
+	sizes  []int // numbers of networks to compare with the peer
+	large  int   // networks of the large parts
+	ports  int   // ports of the parts that make ports
+	peers  bool  // run the peers, too
+	binary string
+	dir    string // where the candidates keep their state
+	write  bool
+	page   string
+}
+
+// part is one section of the page.
+type part struct {
+	name  string
+	about string // what it measures
+	run   func(context.Context, *bench) (section, error)
+}
+
+// allParts are the parts in the page's order.
+func allParts() []part {
+	return []part{
+		{"networks", "define and start networks until they serve, against libvirtd", runNetworks},
+		{"scale", "a thousand networks, and the memory they take", runScale},
+		{"ports", "ports made through the API by one client", runPorts},
+		{"restart", "kill all processes and start again", runRestart},
+	}
+}
+
+// bench is one run of the program.
+type bench struct {
+	options
+	lab *lab
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	var names []string
+	for _, p := range allParts() {
+		names = append(names, p.name)
+	}
+	only := f.String("run", strings.Join(names, ","), "parts to run")
+	sizes := f.String("sizes", "1,10,100", "numbers of networks to compare with the peer")
+	f.IntVar(&o.rounds, "rounds", 3, "interleaved rounds")
+	f.IntVar(&o.large, "large", 1000, "networks of the parts scale and restart")
+	f.IntVar(&o.ports, "ports", 2000, "ports of the parts ports and restart")
+	f.BoolVar(&o.peers, "peers", true, "measure the peers, too")
+	f.StringVar(&o.binary, "bin", "bin/sextant", "the program to measure")
+	f.StringVar(&o.dir, "dir", "/var/tmp", "directory for the candidates' state, on the disk that is to be measured")
+	f.BoolVar(&o.write, "write", false, "write the figures of the parts that ran to the page")
+	f.StringVar(&o.page, "page", "docs/benchmarks.md", "the page")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return o, err
+		}
+		return o, errUsage
+	}
+	o.parts = strings.Split(*only, ",")
+	var err error
+	if o.sizes, err = parseSizes(*sizes); err == nil {
+		err = o.check(names, f.Args())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return o, errUsage
+	}
+	o.binary, err = filepath.Abs(o.binary)
+	return o, err
 }
 
 func parseSizes(list string) ([]int, error) {
 	var sizes []int
 	for s := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			return nil, fmt.Errorf("-sizes: %q is no number of networks", s)
+		if err != nil || n < 1 || n > maxNetworks {
+			return nil, fmt.Errorf("-sizes: %q is no number of networks from 1 to %d", s, maxNetworks)
 		}
 		sizes = append(sizes, n)
 	}
 	return sizes, nil
 }
 
-// bench is one run of everything.
-type bench struct {
-	rounds, large, ports int
-	sizes                []int
-	bin                  string
-	only                 string // subject
-
-	networks []sample // of every subject and size
-	figures  []figure
-	fsync    time.Duration // median of one fdatasync
-}
-
-// run measures in rounds: every subject once, then all again, so that a
-// machine that gets busy hurts all alike.
-func (b *bench) run(ctx context.Context) error {
-	var err error
-	if b.fsync, err = fsyncTime(100); err != nil {
-		return err
-	}
-	for round := range b.rounds {
-		for _, n := range b.sizes {
-			for _, s := range []subject{&sextant{bin: b.bin}, &libvirt{}} {
-				if b.only != "" && b.only != s.name() {
-					continue
-				}
-				fmt.Fprintf(os.Stderr, "round %d: %s, %d networks\n", round+1, s.name(), n)
-				m, err := measureNetworks(ctx, s, n)
-				if err != nil {
-					return fmt.Errorf("%s, %d networks: %w", s.name(), n, err)
-				}
-				b.networks = append(b.networks, m)
-			}
+// check returns what is wrong with the options.
+func (o *options) check(names, rest []string) error {
+	for _, p := range o.parts {
+		if !slices.Contains(names, p) {
+			return fmt.Errorf("-run: there is no part %q; there are %s", p, strings.Join(names, ", "))
 		}
 	}
-	if b.large > 0 {
-		for round := range b.rounds {
-			fmt.Fprintf(os.Stderr, "round %d: large\n", round+1)
-			f, err := measureLarge(ctx, &sextant{bin: b.bin}, b.large, b.ports)
-			if err != nil {
-				return fmt.Errorf("large: %w", err)
-			}
-			b.figures = append(b.figures, f...)
-		}
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("it takes no %q", rest[0])
+	case o.rounds < 1:
+		return errors.New("-rounds: at least 1")
+	case o.large < 1 || o.large > maxNetworks:
+		return fmt.Errorf("-large: from 1 to %d", maxNetworks)
+	case o.ports < o.large || o.ports > maxPorts:
+		return fmt.Errorf("-ports: from -large, one for each network, to %d", maxPorts)
 	}
 	return nil
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("it needs root to make network namespaces")
+	}
+	if _, err := os.Stat(o.binary); err != nil {
+		return fmt.Errorf("%w: run make build first", err)
+	}
+	l, err := newLab(o.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	b := &bench{options: o, lab: l}
+	var done []section
+	for _, p := range allParts() {
+		if !slices.Contains(o.parts, p.name) {
+			continue
+		}
+		say("== %s: %s", p.name, p.about)
+		begun := time.Now()
+		s, err := p.run(ctx, b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		s.part = p.name
+		fmt.Println(s.text())
+		say("== %s took %s", p.name, time.Since(begun).Round(time.Second))
+		done = append(done, s)
+	}
+	if !o.write {
+		return nil
+	}
+	if err := writePage(o.page, done); err != nil {
+		return err
+	}
+	say("written to %s", o.page)
+	return nil
+}
+
+// say tells the progress.
+func say(format string, a ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", a...)
 }

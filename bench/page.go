@@ -1,85 +1,99 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 )
 
-// median of values, which it sorts.
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return 0
-	}
-	slices.Sort(v)
-	if n := len(v); n%2 == 0 {
-		return (v[n/2-1] + v[n/2]) / 2
-	}
-	return v[len(v)/2]
+// section is what a part writes to the page.
+type section struct {
+	part    string
+	title   string
+	targets []string // a line each: the target, the figure, the verdict
+	tables  []table  // ratios first
+	how     string   // how it was measured
 }
 
-// spread formats median and extremes.
-func spread(v []float64) string {
-	m := median(v)
-	if len(v) == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%.2f (%.2f–%.2f)", m, v[0], v[len(v)-1])
+type table struct {
+	head []string
+	rows [][]string
 }
 
-// page is docs/benchmarks.md.
-func (b *bench) page() string {
+// text is the section in Markdown.
+func (s section) text() string {
 	var w strings.Builder
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	fmt.Fprintf(&w, `# Benchmarks
-
-Written by `+"`make bench`"+` on %s: %d processors, Linux %s, one fdatasync of 4 kB takes %v. Medians of %d interleaved rounds, in brackets the least and the most. Figures depend on the machine; the ratios of one run are what counts.
-
-## Networks: define and start until they serve
-Dual-stack NAT networks. The clock runs from the first command until every network's guest has an IPv6 address from a router advertisement and its name server answers over IPv4 and IPv6.
-
-| networks | sextant, s | libvirtd, s | ratio | sextant, CPU s | libvirtd, CPU s |
-|---|---|---|---|---|---|
-`, time.Now().Format("January 2006"), runtime.NumCPU(), strings.TrimSpace(string(kernel)), b.fsync.Round(time.Microsecond), b.rounds)
-	for _, n := range b.sizes {
-		wall := func(s string) []float64 {
-			return b.collect(s, n, func(m sample) float64 { return m.wall.Seconds() })
-		}
-		cpu := func(s string) []float64 {
-			return b.collect(s, n, func(m sample) float64 { return m.cpu.Seconds() })
-		}
-		ours, theirs := wall("sextant"), wall("libvirtd")
-		fmt.Fprintf(&w, "| %d | %s | %s | %.1f | %s | %s |\n", n, spread(ours), spread(theirs),
-			median(theirs)/median(ours), spread(cpu("sextant")), spread(cpu("libvirtd")))
+	fmt.Fprintf(&w, "## %s\n\n", s.title)
+	for _, t := range s.targets {
+		fmt.Fprintf(&w, "- %s\n", t)
 	}
-	if len(b.figures) > 0 {
-		w.WriteString("\n## Alone\n\n| what | unit | median (least–most) |\n|---|---|---|\n")
-		var names []string
-		values := make(map[string][]float64)
-		units := make(map[string]string)
-		for _, f := range b.figures {
-			if _, ok := values[f.name]; !ok {
-				names = append(names, f.name)
-			}
-			values[f.name] = append(values[f.name], f.value)
-			units[f.name] = f.unit
+	for _, t := range s.tables {
+		fmt.Fprintf(&w, "\n| %s |\n|%s\n", strings.Join(t.head, " | "), strings.Repeat(" --- |", len(t.head)))
+		for _, r := range t.rows {
+			fmt.Fprintf(&w, "| %s |\n", strings.Join(r, " | "))
 		}
-		for _, name := range names {
-			fmt.Fprintf(&w, "| %s | %s | %s |\n", name, units[name], spread(values[name]))
+	}
+	fmt.Fprintf(&w, "\n%s Measured on %s: %s.\n", s.how, time.Now().Format("2 January 2006"), machine())
+	return w.String()
+}
+
+// machine describes what was measured on.
+func machine() string {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		release = []byte("of unknown release")
+	}
+	return fmt.Sprintf("%d processors (%s), Linux %s", runtime.NumCPU(), runtime.GOARCH, strings.TrimSpace(string(release)))
+}
+
+const pageHead = "# Benchmarks\n\n" +
+	"Figures of `make bench`, which runs `go run ./bench`. Each part runs in interleaved rounds, every candidate on a\n" +
+	"fresh host in network namespaces; a figure is the median, with the least and the most in brackets. Absolute figures\n" +
+	"are the machine's. The ratios are of one run, taken round by round, and are what to read.\n"
+
+// marker begins a part's section in the page, so that another run can replace
+// it.
+func marker(part string) string { return "<!-- part " + part + " -->\n" }
+
+// writePage replaces the sections of the parts that ran and keeps the others.
+func writePage(path string, done []section) error {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	texts := splitPage(string(old))
+	for _, s := range done {
+		texts[s.part] = s.text()
+	}
+	return os.WriteFile(path, []byte(joinPage(texts)), 0o644)
+}
+
+// joinPage is the whole page of the parts' texts.
+func joinPage(texts map[string]string) string {
+	var w strings.Builder
+	w.WriteString(pageHead)
+	for _, p := range allParts() {
+		if t := texts[p.name]; t != "" {
+			w.WriteString("\n" + marker(p.name) + strings.TrimSpace(t) + "\n")
 		}
 	}
 	return w.String()
 }
 
-func (b *bench) collect(subject string, count int, value func(sample) float64) []float64 {
-	var v []float64
-	for _, m := range b.networks {
-		if m.subject == subject && m.count == count {
-			v = append(v, value(m))
+// splitPage finds the sections by their markers.
+func splitPage(page string) map[string]string {
+	texts := map[string]string{}
+	for _, p := range allParts() {
+		_, text, found := strings.Cut(page, marker(p.name))
+		if !found {
+			continue
 		}
+		text, _, _ = strings.Cut(text, "<!-- part ")
+		texts[p.name] = text
 	}
-	return v
+	return texts
 }
