@@ -28,6 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	root := cli.Command(cli.Config{
 		Version: build.Read().Version,
+		Cleanup: cleanup,
 		Extra: []*cobra.Command{
 			role("serve", "Run the daemon: API, agent and store", false, serve),
 			role(roleControl, "Run the control process alone", true, controlRole),

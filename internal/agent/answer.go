@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -62,8 +63,9 @@ func (a *Agent) inLoop(ctx context.Context, f func() (any, error)) (json.RawMess
 
 // Cleaned is the answer to "cleanup".
 type Cleaned struct {
-	Removed int `json:"removed"` // kernel objects
-	Failed  int `json:"failed"`
+	Removed int    `json:"removed"` // kernel objects
+	Failed  int    `json:"failed"`
+	Why     string `json:"why,omitempty"` // one of the failures
 }
 
 // cleanup removes everything that Sextant put on this host. The agent then
@@ -73,10 +75,23 @@ func (a *Agent) cleanup(ctx context.Context) (Cleaned, error) {
 	for id := range a.srv.services {
 		a.srv.setService(id, nil, nil)
 	}
-	a.cfg.Kernel.Want(nil)
-	res, err := a.cfg.Kernel.Resync(ctx)
+	return Clean(ctx, a.cfg.Kernel)
+}
+
+// Clean removes everything with our mark from the kernel, and gives the
+// settings that were changed their values back. It needs no agent, but there
+// must be none at work.
+func Clean(ctx context.Context, k Kernel) (Cleaned, error) {
+	k.Want(nil)
+	res, err := k.Resync(ctx)
 	if err != nil {
 		return Cleaned{}, vnet.Errorf(vnet.ErrHost, "not everything could be looked at: %w", err)
 	}
-	return Cleaned{Removed: len(res.Deleted), Failed: len(res.Failed)}, nil
+	out := Cleaned{Removed: len(res.Deleted), Failed: len(res.Failed)}
+	for key, err := range res.Failed {
+		if why := fmt.Sprintf("%s: %v", key, err); out.Why == "" || why < out.Why {
+			out.Why = why
+		}
+	}
+	return out, nil
 }

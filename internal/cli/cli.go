@@ -6,6 +6,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,10 @@ type Config struct {
 	Version string
 	Stdout  io.Writer
 	Stderr  io.Writer
+	// Cleanup removes everything of Sextant's from this host while the daemon
+	// does not run; empty directories are the default ones. nil: that cannot be
+	// done.
+	Cleanup func(ctx context.Context, stateDir, runDir string) (json.RawMessage, error)
 	// Extra are further commands: serve, and what dialects bring.
 	Extra []*cobra.Command
 }

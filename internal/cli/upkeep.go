@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -115,7 +118,7 @@ func (a *app) restoreCommand() *cobra.Command {
 }
 
 func (a *app) cleanupCommand() *cobra.Command {
-	var host string
+	var host, stateDir, runDir string
 	cmd := &cobra.Command{
 		Use: "cleanup", Short: "Remove everything that Sextant put on this host", Args: exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -123,19 +126,51 @@ func (a *app) cleanupCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			answer, err := cl.Cleanup(background(cmd), host)
+			ctx := background(cmd)
+			answer, err := cl.Cleanup(ctx, host)
+			socket, local := a.socket()
+			if vnet.Is(err, vnet.ErrUnavailable) && a.Cleanup != nil && local && host == "" && ctx.Err() == nil {
+				answer, err = a.Cleanup(ctx, stateDir, cmp.Or(runDir, socket))
+			}
 			if err != nil {
 				return err
 			}
-			switch a.output {
-			case "json":
-				return a.writeJSON(answer)
-			case "yaml":
-				return a.writeYAML(answer)
-			}
-			return a.print("everything of Sextant's is removed from the host; its definitions are kept")
+			return a.sayCleaned(answer)
 		},
 	}
 	cmd.Flags().StringVar(&host, "host", "", "the host to clean; default: the only one")
+	cmd.Flags().StringVar(&stateDir, "state-dir", "", "when the daemon does not run: its state `DIRECTORY`; default: as sextant.toml says")
+	cmd.Flags().StringVar(&runDir, "run-dir", "", "when the daemon does not run: its run `DIRECTORY`; default: as sextant.toml says")
 	return cmd
+}
+
+// socket returns the directory of the socket that the user named, empty if
+// none was, and whether the daemon is one of this host.
+func (a *app) socket() (dir string, local bool) {
+	if a.server == "" {
+		return "", true
+	}
+	path, local := strings.CutPrefix(a.server, "unix://")
+	return filepath.Dir(path), local
+}
+
+func (a *app) sayCleaned(answer json.RawMessage) error {
+	var done struct {
+		Failed int    `json:"failed"`
+		Why    string `json:"why"`
+	}
+	if err := json.Unmarshal(answer, &done); err != nil {
+		return err
+	}
+	if done.Failed > 0 {
+		return vnet.Errorf(vnet.ErrHost, "cleanup: %d objects cannot be removed: %s", done.Failed, done.Why).
+			WithHint("mend that and try again")
+	}
+	switch a.output {
+	case "json":
+		return a.writeJSON(answer)
+	case "yaml":
+		return a.writeYAML(answer)
+	}
+	return a.print("everything of Sextant's is removed from the host; its definitions are kept")
 }
