@@ -16,9 +16,10 @@ import (
 )
 
 // MoveGrace is how long a prefix that had to move stays deprecated before it is
-// given up. It is short, since the prefix is in the way of something on the
-// host; it is not zero, so that who looks can see what happened.
-const MoveGrace = time.Minute
+// given up. IPv4 knows no deprecation: nothing is served from the prefix any
+// more. But guests that renew at their old gateway are still heard there for as
+// long as their leases last, and told to ask again.
+const MoveGrace = vnet.DefaultLease
 
 // Input is everything that a decision depends on.
 type Input struct {

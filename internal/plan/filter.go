@@ -93,6 +93,10 @@ func chainsText(projects []string) string {
 		meta l4proto igmp accept
 		drop
 	}
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		iifname @links udp dport 67 ip daddr != 255.255.255.255 iifname . ip daddr != @gateways4 redirect
+	}
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
 		ip saddr @masquerade4 oifname != @links masquerade

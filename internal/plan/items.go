@@ -76,6 +76,15 @@ type HostRoute struct {
 	Owner       vnet.Ref
 }
 
+// ProxyNeighbour has the kernel answer ARP or neighbour solicitations for an
+// address on a link that it does not hold: a gateway that had to move goes on
+// hearing the renewals of guests that still know its old address.
+type ProxyNeighbour struct {
+	NS, Link string
+	Address  netip.Addr
+	Owner    vnet.Ref
+}
+
 // Sysctl is a kernel setting under /proc/sys. One that is not Ours is recorded
 // before it is first changed, and restored when no fragment asks for it any
 // more.
@@ -118,20 +127,24 @@ func (i Address) Key() Key {
 	return Key{i.NS, "address", i.Link + " " + i.Prefix.String()}
 }
 func (i HostRoute) Key() Key { return Key{i.NS, "route", i.Prefix.String()} }
-func (i Sysctl) Key() Key    { return Key{i.NS, "sysctl", i.Path} }
-func (i Chains) Key() Key    { return Key{i.NS, "chains", Table} }
-func (i Element) Key() Key   { return Key{i.NS, "element", i.Family + " " + i.Set + " " + i.Elem} }
+func (i ProxyNeighbour) Key() Key {
+	return Key{i.NS, "proxy", i.Link + " " + i.Address.String()}
+}
+func (i Sysctl) Key() Key  { return Key{i.NS, "sysctl", i.Path} }
+func (i Chains) Key() Key  { return Key{i.NS, "chains", Table} }
+func (i Element) Key() Key { return Key{i.NS, "element", i.Family + " " + i.Set + " " + i.Elem} }
 
-func (Netns) Stage() Stage     { return StageNetns }
-func (Bridge) Stage() Stage    { return StageBridge }
-func (Veth) Stage() Stage      { return StageBridge }
-func (Tap) Stage() Stage       { return StageBridge }
-func (Member) Stage() Stage    { return StageMember }
-func (Up) Stage() Stage        { return StageMember }
-func (Address) Stage() Stage   { return StageAddress }
-func (HostRoute) Stage() Stage { return StageRoute }
-func (Chains) Stage() Stage    { return StageFilter }
-func (Element) Stage() Stage   { return StageFilter }
+func (Netns) Stage() Stage          { return StageNetns }
+func (Bridge) Stage() Stage         { return StageBridge }
+func (Veth) Stage() Stage           { return StageBridge }
+func (Tap) Stage() Stage            { return StageBridge }
+func (Member) Stage() Stage         { return StageMember }
+func (Up) Stage() Stage             { return StageMember }
+func (Address) Stage() Stage        { return StageAddress }
+func (HostRoute) Stage() Stage      { return StageRoute }
+func (ProxyNeighbour) Stage() Stage { return StageRoute }
+func (Chains) Stage() Stage         { return StageFilter }
+func (Element) Stage() Stage        { return StageFilter }
 
 // Stage is StageForward for the switches of all links, StageSysctl for settings
 // of links of ours, and StageHost for the rest, which must hold before.
@@ -235,6 +248,10 @@ func (i HostRoute) Commands() []string {
 		s += " dev " + i.Link
 	}
 	return []string{in(i.NS, fmt.Sprintf("%s proto %d", s, RouteProtocol))}
+}
+
+func (i ProxyNeighbour) Commands() []string {
+	return []string{in(i.NS, fmt.Sprintf("ip neigh add proxy %s dev %s proto %d", i.Address, i.Link, RouteProtocol))}
 }
 
 func (i Sysctl) Commands() []string {

@@ -282,12 +282,16 @@ func (p *networkPlan) routes(f vnet.Family) bool {
 
 func (p *networkPlan) planSubnets() {
 	p.svc.Subnets = p.served()
-	moves := false
 	for _, sub := range p.s.SubnetsOf(p.n.ID) {
-		moves = moves || sub.Source.Moves() && len(p.s.AssignmentsOf(sub.ID)) == 0
-	}
-	if moves {
-		p.out.Waiting = true
+		held := p.s.AssignmentsOf(sub.ID)
+		p.out.Waiting = p.out.Waiting || sub.Source.Moves() && len(held) == 0
+		for _, a := range held {
+			// Guests renew where they got their lease: there they are told that
+			// the prefix is another one now.
+			if old := gatewayOf(sub, a.Prefix); a.State == vnet.PrefixDeprecated && old.Is4() {
+				p.add(ProxyNeighbour{p.ns, p.link, old, p.out.Owner})
+			}
+		}
 	}
 	for _, sub := range p.svc.Subnets {
 		if sub.Gateway.IsValid() {

@@ -108,6 +108,9 @@ func (a *actual) space(ns string, want []plan.Item) error {
 	if err := a.routes(c, ns, byIndex); err != nil {
 		return kernelError("list routes", err)
 	}
+	if err := a.proxies(c, ns, byIndex); err != nil {
+		return kernelError("list proxy neighbours", err)
+	}
 	return a.sysctls(ns, want)
 }
 

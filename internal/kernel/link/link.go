@@ -64,6 +64,8 @@ func Needs(i plan.Item) []plan.Key {
 		return []plan.Key{on(i.NS, i.Link)}
 	case plan.Address:
 		return []plan.Key{on(i.NS, i.Link)}
+	case plan.ProxyNeighbour:
+		return []plan.Key{on(i.NS, i.Link)}
 	case plan.HostRoute:
 		if i.Link != "" {
 			return []plan.Key{on(i.NS, i.Link)}
@@ -111,6 +113,8 @@ func (l *Links) Apply(ctx context.Context, put, del []plan.Item) map[plan.Key]er
 			fail(i.Key(), l.deleteAddress(i))
 		case plan.HostRoute:
 			fail(i.Key(), l.deleteRoute(i))
+		case plan.ProxyNeighbour:
+			fail(i.Key(), l.deleteProxy(i))
 		}
 	}
 	l.restoreSysctls(sysctls, fail)
@@ -149,6 +153,8 @@ func (l *Links) make(ctx context.Context, put []plan.Item, fail func(plan.Key, e
 			fail(i.Key(), l.makeAddress(i))
 		case plan.HostRoute:
 			fail(i.Key(), l.makeRoute(i))
+		case plan.ProxyNeighbour:
+			fail(i.Key(), l.makeProxy(i))
 		case plan.Sysctl:
 			sysctls = append(sysctls, i)
 		default:
