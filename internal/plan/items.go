@@ -39,7 +39,8 @@ type Veth struct {
 type Tap struct {
 	Name  string
 	Owner vnet.Ref
-	User  string // who may open it; "" root
+	User  string   // who may open it; "" root
+	MAC   vnet.MAC // of the host's end; zero: the kernel's choice
 	MTU   int
 }
 
@@ -213,7 +214,11 @@ func (i Tap) Commands() []string {
 	if i.User != "" {
 		s += " user " + i.User
 	}
-	out := []string{s, fmt.Sprintf("ip link set %s%s alias %s%s", i.Name, mtu(i.MTU), AliasPrefix, i.Owner)}
+	set := "ip link set " + i.Name + mtu(i.MTU)
+	if !i.MAC.IsZero() {
+		set += " address " + i.MAC.String()
+	}
+	out := []string{s, fmt.Sprintf("%s alias %s%s", set, AliasPrefix, i.Owner)}
 	return out
 }
 

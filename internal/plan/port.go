@@ -29,14 +29,21 @@ func Port(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		return out
 	}
 	bridge := BridgeOf(f, n)
+	var mac vnet.MAC // of the host's end
+	if bridge != n.Bridge {
+		// A bridge of somebody else's takes the lowest MAC of its members,
+		// unless it has one of its own: ours must not be it.
+		mac = port.MAC
+		mac[0] = 0xfe
+	}
 	dev := ""
 	switch b.Plug {
 	case vnet.PlugVeth:
 		dev = PortName(port.ID)
-		out.Items = append(out.Items, Veth{Name: dev, Owner: out.Owner, MTU: mtuOf(f, n), PeerNS: b.Netns, Peer: b.Device, PeerMAC: port.MAC, PeerUp: true})
+		out.Items = append(out.Items, Veth{Name: dev, Owner: out.Owner, MAC: mac, MTU: mtuOf(f, n), PeerNS: b.Netns, Peer: b.Device, PeerMAC: port.MAC, PeerUp: true})
 	case vnet.PlugTap:
 		dev = b.Device
-		out.Items = append(out.Items, Tap{Name: dev, Owner: out.Owner, User: b.Owner, MTU: mtuOf(f, n)})
+		out.Items = append(out.Items, Tap{Name: dev, Owner: out.Owner, User: b.Owner, MAC: mac, MTU: mtuOf(f, n)})
 	case vnet.PlugAdopted:
 		out.Guest.Device = b.Device
 		return out // somebody else's device; the network's fragment filters it

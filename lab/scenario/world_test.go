@@ -135,6 +135,19 @@ func (w *world) on(n *topo.Node, script string) string {
 // the kernel IPv6.
 func (w *world) guest(name, network string) *topo.Node {
 	w.t.Helper()
+	n := w.plug(name, "network="+network)
+	w.address4(n)
+	w.eventually(15*time.Second, name+" has a global IPv6 address", func() error {
+		_, err := n.Sh(w.ctx, "ip -6 -o addr show dev eth0 scope global -tentative | grep -q inet6 && ip -6 route show default | grep -q .")
+		return err
+	})
+	return n
+}
+
+// plug makes a node and a port of that name for its eth0; more goes on the
+// command line.
+func (w *world) plug(name, more string) *topo.Node {
+	w.t.Helper()
 	n, err := w.lab.Node(name)
 	if err != nil {
 		w.t.Fatal(err)
@@ -142,14 +155,15 @@ func (w *world) guest(name, network string) *topo.Node {
 	if err := w.host.Show(w.ctx, n); err != nil {
 		w.t.Fatal(err)
 	}
-	w.sh(fmt.Sprintf("sextant port plug %s network=%s netns=%s device=eth0", name, network, name))
-	// The client's own random delay at start is up to five seconds.
-	w.on(n, "mkdir -p /etc/dhcp; echo 'initial-delay 0;' >>/etc/dhcp/dhclient.conf; ip link set eth0 up; dhclient -4 -1 eth0")
-	w.eventually(15*time.Second, name+" has a global IPv6 address", func() error {
-		_, err := n.Sh(w.ctx, "ip -6 -o addr show dev eth0 scope global -tentative | grep -q inet6 && ip -6 route show default | grep -q .")
-		return err
-	})
+	w.sh(fmt.Sprintf("sextant port plug %s netns=%s device=eth0 %s", name, name, more))
 	return n
+}
+
+// address4 has dhclient get the guest's IPv4. The client's own random delay at
+// start is up to five seconds.
+func (w *world) address4(n *topo.Node) {
+	w.t.Helper()
+	w.on(n, "mkdir -p /etc/dhcp; echo 'initial-delay 0;' >>/etc/dhcp/dhclient.conf; ip link set eth0 up; dhclient -4 -1 eth0")
 }
 
 func (w *world) eventually(limit time.Duration, what string, f func() error) {

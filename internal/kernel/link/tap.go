@@ -58,7 +58,7 @@ func createTap(c *netns.Conn, i plan.Tap, uid int) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := newRequest().name(i.Name).mtu(i.MTU).group(Group).alias(i.Owner).change(c); err != nil {
+	if err := newRequest().name(i.Name).mac(i.MAC).mtu(i.MTU).group(Group).alias(i.Owner).change(c); err != nil {
 		return kernelError(what, err)
 	}
 	if err := unix.IoctlSetInt(fd, unix.TUNSETOWNER, uid); err != nil {
@@ -91,6 +91,9 @@ func openTun(name string) (int, error) {
 
 func (l *Links) mendTap(c *netns.Conn, i plan.Tap, uid int, d device) error {
 	r := newRequest().index(d.index)
+	if !i.MAC.IsZero() && d.mac != i.MAC {
+		r.mac(i.MAC)
+	}
 	if i.MTU != 0 && d.mtu != i.MTU {
 		r.mtu(i.MTU)
 	}
@@ -150,7 +153,10 @@ func lookupUser(name string) (int, error) {
 
 // asTap is the item that the tap holds, want itself where nothing differs.
 func asTap(d device, want plan.Tap) plan.Item {
-	got := plan.Tap{Name: d.name, Owner: d.owner(), User: strconv.Itoa(int(d.tun.owner)), MTU: d.mtu}
+	got := plan.Tap{Name: d.name, Owner: d.owner(), User: strconv.Itoa(int(d.tun.owner)), MAC: d.mac, MTU: d.mtu}
+	if want.MAC.IsZero() {
+		got.MAC = want.MAC
+	}
 	if want.MTU == 0 {
 		got.MTU = 0
 	}

@@ -1,0 +1,108 @@
+package scenario
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sextant-net/sextant/lab/topo"
+)
+
+// lan is a network with a router of its own, DHCP and advertisements; what
+// links it to the host is called eth1 there.
+func (w *world) lan() *topo.Node {
+	w.t.Helper()
+	n, err := w.lab.Node("lan")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.lab.Link(n, "lan0", w.host.Node, "eth1"); err != nil {
+		w.t.Fatal(err)
+	}
+	w.on(n, "ip addr add 198.51.100.1/24 dev lan0; ip addr add 2001:db8:7::1/64 dev lan0 nodad; sysctl -qw net.ipv6.conf.all.forwarding=1")
+	_, err = n.Start("dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=",
+		"--no-resolv", "--no-hosts", "--log-facility=-", "--interface=lan0", "--bind-dynamic", "--dhcp-leasefile=/run/leases",
+		"--dhcp-range=198.51.100.10,198.51.100.20,5m", "--dhcp-range=::,constructor:lan0,ra-only", "--enable-ra", "--ra-param=lan0,4,600")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// onLAN tests that the guest has its addresses and its way out from the LAN's
+// router.
+func (w *world) onLAN(n *topo.Node) {
+	w.t.Helper()
+	out := w.on(n, "ip -o addr show dev eth0; ip route; ip -6 route; ping -c1 -W5 198.51.100.1; ping -c1 -W5 2001:db8:7::1")
+	for _, want := range []string{"inet 198.51.100.", "inet6 2001:db8:7:", "default via 198.51.100.1 "} {
+		if !strings.Contains(out, want) {
+			w.t.Errorf("%s has no %q:\n%s", n.Name, want, out)
+		}
+	}
+}
+
+// TestBridgedOnBridge: guests on somebody else's bridge are the outside
+// router's guests, in both families, and the bridge stays as it was.
+func TestBridgedOnBridge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, time.Minute, topo.HostConfig{})
+	w.lan()
+	w.sh("ip link add br0 type bridge; ip link set eth1 master br0; ip link set br0 up; ip addr add 198.51.100.2/24 dev br0")
+	bridge := "ip -o -d link show dev br0 | grep -o 'link/ether [^ ]*\\|stp_state [0-9]\\|mtu [0-9]*\\|mcast_snooping [0-9]'; ip -4 -o addr show dev br0; sysctl net.ipv6.conf.br0.accept_ra net.ipv6.conf.br0.disable_ipv6"
+	w.serve("--no-default-network")
+	before := w.sh(bridge)
+	w.sh("sextant network create lan ipv4=bridged ipv6=bridged link=br0")
+	w.onLAN(w.guest("alpha", "lan"))
+	beta := w.guest("beta", "lan")
+	w.onLAN(beta)
+	if out := w.on(beta, "ping -c1 -W5 198.51.100.2"); out == "" {
+		t.Error("the host is not reached over its own bridge")
+	}
+	if after := w.sh(bridge); after != before {
+		t.Errorf("the bridge changed: %v", &differs{before, after})
+	}
+	w.sh("sextant port delete alpha; sextant port delete beta; sextant network delete lan")
+	w.eventually(5*time.Second, "nothing of ours in br0", func() error {
+		if out := w.sh("ip -o link show master br0 | grep -v eth1 || true"); out != "" {
+			return &differs{"", out}
+		}
+		return nil
+	})
+	if after := w.sh(bridge); after != before {
+		t.Errorf("the bridge changed: %v", &differs{before, after})
+	}
+}
+
+// TestBridgedOnNIC: a NIC without addresses becomes a port of the network's
+// bridge and is free again afterwards; one with the host's address is refused
+// with the reason.
+func TestBridgedOnNIC(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, time.Minute, topo.HostConfig{})
+	w.lan()
+	w.sh("ip -6 addr flush dev eth1; sysctl -qw net.ipv6.conf.eth1.disable_ipv6=1")
+	nic := "ip -o link show dev eth1 | sed 's/^[0-9]*: //; s/ qdisc .*//'; sysctl net.ipv6.conf.eth1.disable_ipv6"
+	before := w.sh(nic)
+	w.serve("--no-default-network")
+	w.sh("sextant network create wire ipv4=bridged ipv6=bridged link=eth1")
+	w.onLAN(w.guest("alpha", "wire"))
+	w.sh("sextant port delete alpha; sextant network delete wire")
+	w.eventually(5*time.Second, "the NIC is free", func() error {
+		if after := w.sh(nic); after != before {
+			return &differs{before, after}
+		}
+		return nil
+	})
+
+	out, err := w.host.Run(w.ctx, "sextant", "network", "create", "cut", "ipv4=bridged", "ipv6=bridged", "link=eth0")
+	if err == nil {
+		t.Fatalf("bridged on the host's uplink: not refused:\n%s", out)
+	}
+	if strings.Contains(out, "\n") || !strings.Contains(out, "eth0") || !strings.Contains(out, "192.0.2.2") {
+		t.Errorf("want one line that names the NIC and the address, got\n%s", out)
+	}
+	if out := w.sh("sextant network list; ip -o link show type bridge; ip -o link show dev eth0"); strings.Contains(out, "cut") || strings.Contains(out, "master") {
+		t.Errorf("half-made:\n%s", out)
+	}
+	w.has6("eth0", "after the refusal")
+}
