@@ -25,7 +25,7 @@ func (w *world) reaches(from *topo.Node, to string, want bool) {
 	w.t.Helper()
 	patience := "-c1 -W1"
 	if want {
-		patience = "-c5 -i0.3 -W5"
+		patience = "-c3 -i0.2 -W5"
 	}
 	out, err := from.Sh(w.ctx, "ping "+patience+" "+to)
 	if (err == nil) != want {
