@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,11 +19,11 @@ import (
 // network's prefix (RFC 4861 section 6.3.7), and a query to each of its two
 // gateway addresses an answer for the network's own domain.
 type judge struct {
-	icmp       *ipv6.PacketConn
-	udp4, udp6 *net.UDPConn
-	targets    []*target
-	index      map[int]*target // by device
-	gateways   map[netip.Addr]*target
+	icmp     *ipv6.PacketConn
+	udp      [2][queryPorts]*net.UDPConn // for each family
+	targets  []*target
+	index    map[int]*target // by device
+	gateways map[netip.Addr]*target
 
 	mu      sync.Mutex
 	missing int           // of three for each network
@@ -35,6 +36,7 @@ type target struct {
 	network
 	device  int
 	plugged bool
+	asked   int
 	sent    [3]time.Time
 	got     [3]bool
 }
@@ -49,6 +51,10 @@ const (
 const (
 	// askEvery is how often a guest repeats an unanswered question.
 	askEvery = 100 * time.Millisecond
+	// queryPorts is from how many ports a guest asks in turn, as a resolver
+	// does. One port would not do: the kernel ties what it did with the first
+	// packet, before the network was complete, to all that follow.
+	queryPorts = 16
 	// askTick and askBurst limit the load of all questions together.
 	askTick  = 5 * time.Millisecond
 	askBurst = 15
@@ -69,14 +75,17 @@ func (h *host) newJudge() (_ *judge, err error) {
 	only.Accept(ipv6.ICMPTypeRouterAdvertisement)
 	err = errors.Join(
 		j.icmp.SetICMPFilter(&only), j.icmp.SetControlMessage(ipv6.FlagInterface|ipv6.FlagHopLimit, true),
-		j.icmp.SetMulticastHopLimit(255), j.udp4.SetReadBuffer(4<<20), j.udp6.SetReadBuffer(4<<20))
+		j.icmp.SetMulticastHopLimit(255))
 	if err != nil {
 		return nil, err
 	}
 	j.reset(false)
 	go j.hearRouters()
-	go j.hearNames(j.udp4, ask4)
-	go j.hearNames(j.udp6, ask6)
+	for family, ports := range j.udp {
+		for _, c := range ports {
+			go j.hearNames(c, ask4+family)
+		}
+	}
 	return j, nil
 }
 
@@ -87,11 +96,12 @@ func (j *judge) open(nets []network) error {
 		return err
 	}
 	j.icmp = ipv6.NewPacketConn(conn)
-	if j.udp4, err = net.ListenUDP("udp4", nil); err != nil {
-		return err
-	}
-	if j.udp6, err = net.ListenUDP("udp6", nil); err != nil {
-		return err
+	for family, kind := range []string{"udp4", "udp6"} {
+		for i := range queryPorts {
+			if j.udp[family][i], err = net.ListenUDP(kind, nil); err != nil {
+				return err
+			}
+		}
 	}
 	devices, err := net.Interfaces()
 	if err != nil {
@@ -115,7 +125,7 @@ func (j *judge) close() error {
 	if j.icmp != nil {
 		errs = append(errs, j.icmp.Close())
 	}
-	for _, c := range []*net.UDPConn{j.udp4, j.udp6} {
+	for _, c := range slices.Concat(j.udp[0][:], j.udp[1][:]) {
 		if c != nil {
 			errs = append(errs, c.Close())
 		}
@@ -164,8 +174,8 @@ func (j *judge) wait(ctx context.Context, limit time.Duration) error {
 // ask sends what is due, beginning at question number next.
 func (j *judge) ask(now time.Time, next int) int {
 	type question struct {
-		t    *target
-		what int
+		t          *target
+		what, port int
 	}
 	var due []question
 	j.mu.Lock()
@@ -175,13 +185,14 @@ func (j *judge) ask(now time.Time, next int) int {
 		next = (next + 1) % all
 		if t.plugged && !t.got[what] && now.Sub(t.sent[what]) >= askEvery {
 			t.sent[what] = now
-			due = append(due, question{t, what})
+			t.asked++
+			due = append(due, question{t, what, t.asked % queryPorts})
 		}
 	}
 	j.mu.Unlock()
 	for _, q := range due {
 		// What gets lost is asked again.
-		_ = j.send(q.t, q.what)
+		_ = j.send(q.t, q.what, q.port)
 	}
 	return next
 }

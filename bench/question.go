@@ -9,8 +9,8 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// send asks one question.
-func (j *judge) send(t *target, what int) error {
+// send asks one question; a query from that port of ours.
+func (j *judge) send(t *target, what, port int) error {
 	if what == askRouter {
 		// Type 133, and the option of the guest's MAC (RFC 4861 section 4.1).
 		rs := append([]byte{133, 0, 0, 0, 0, 0, 0, 0, 1, 1}, t.mac[:]...)
@@ -22,11 +22,11 @@ func (j *judge) send(t *target, what int) error {
 	if err != nil {
 		return err
 	}
-	conn, gateway := j.udp4, t.v4.Addr()
+	gateway := t.v4.Addr()
 	if what == ask6 {
-		conn, gateway = j.udp6, t.v6.Addr()
+		gateway = t.v6.Addr()
 	}
-	_, err = conn.WriteToUDPAddrPort(query, netip.AddrPortFrom(gateway, 53))
+	_, err = j.udp[what-ask4][port].WriteToUDPAddrPort(query, netip.AddrPortFrom(gateway, 53))
 	return err
 }
 
