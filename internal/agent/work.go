@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
@@ -206,7 +208,7 @@ func (a *Agent) statusOf(r vnet.Ref) *vnet.Status {
 	s.Problems = append(slices.Clone(s.Problems), a.kernelProblems(r)...)
 	if len(s.Problems) > 0 && s.State == vnet.StateRunning {
 		s.State = vnet.StateDegraded
-		if r.Kind == vnet.KindPort && len(a.kernelProblems(r)) > 0 {
+		if a.crippled(r) {
 			s.State = vnet.StateFailed
 		}
 	}
@@ -255,6 +257,29 @@ func (a *Agent) portStatus(s *vnet.Status) {
 	}
 }
 
+// crippled reports whether the kernel refused what the owner cannot be without:
+// of a port anything, of a network and a router the bridge or the namespace,
+// and the rules, without which its guests would be open to everybody.
+func (a *Agent) crippled(r vnet.Ref) bool {
+	f := a.union.fragments[r]
+	if f == nil || len(a.failed) == 0 {
+		return false
+	}
+	for _, i := range f.Items {
+		if a.failed[i.Key()] == nil {
+			continue
+		}
+		switch i.Stage() {
+		case plan.StageNetns, plan.StageBridge, plan.StageFilter:
+			return true
+		}
+		if r.Kind == vnet.KindPort {
+			return true
+		}
+	}
+	return false
+}
+
 // kernelProblems are the owner's items that the kernel refused.
 func (a *Agent) kernelProblems(r vnet.Ref) []vnet.Problem {
 	f := a.union.fragments[r]
@@ -269,7 +294,12 @@ func (a *Agent) kernelProblems(r vnet.Ref) []vnet.Problem {
 			continue
 		}
 		seen[err.Error()] = true
-		out = append(out, vnet.Problem{Kind: kindOr(err, vnet.ErrHost), Msg: err.Error()})
+		p := vnet.Problem{Kind: kindOr(err, vnet.ErrHost), Msg: err.Error()}
+		var e *vnet.Error
+		if errors.As(err, &e) && e.Hint != "" {
+			p.Msg, p.Hint = strings.TrimSuffix(p.Msg, "; "+e.Hint), e.Hint
+		}
+		out = append(out, p)
 	}
 	return out
 }

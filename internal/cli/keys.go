@@ -37,7 +37,7 @@ func keysOf(t reflect.Type, aliases map[string]string) keyed {
 func (k keyed) parse(arg string) (assignment, error) {
 	key, value, ok := strings.Cut(arg, "=")
 	if !ok || key == "" {
-		return assignment{}, usagef("%q is no key=value", arg)
+		return assignment{}, usagef("%q is no key=value; write it as KEY=VALUE", arg)
 	}
 	a := assignment{op: '=', value: value}
 	if n := len(key) - 1; key[n] == '+' || key[n] == '-' {
@@ -70,7 +70,7 @@ func (k keyed) find(key string) (vnet.Field, error) {
 			continue
 		}
 		if f.ReadOnly {
-			return f, &usageError{vnet.Invalid(key, "is shown, never set")}
+			return f, &usageError{vnet.Invalid(key, "is shown, never set").WithHint("leave it out")}
 		}
 		return f, nil
 	}
@@ -145,10 +145,10 @@ func (a assignment) scalar(t reflect.Type, s string) (any, error) {
 		case "false", "no", "off", "0":
 			return false, nil
 		}
-		return nil, usagef("%s: %q is neither yes nor no", a.path, s)
+		return nil, usagef("%s: %q is neither yes nor no; say one of them", a.path, s)
 	case reflect.Int, reflect.Int64, reflect.Uint32, reflect.Uint64:
 		if _, err := strconv.ParseInt(s, 10, 64); err != nil {
-			return nil, usagef("%s: %q is no number", a.path, s)
+			return nil, usagef("%s: %q is no number; write it in digits", a.path, s)
 		}
 		return json.Number(s), nil
 	}
@@ -189,6 +189,9 @@ func (b body) fill(k keyed, args []string) (edits []assignment, err error) {
 		if a.op != '=' {
 			edits = append(edits, a)
 			continue
+		}
+		if _, twice := lookup(b, a.path); twice {
+			return nil, usagef("%s is given twice; leave one of them out", a.path)
 		}
 		v, err := a.jsonValue()
 		if err != nil {

@@ -161,10 +161,10 @@ func (a *allocator) explicit(ctx context.Context, n *vnet.Network, addr netip.Ad
 			continue
 		}
 		if addr == s.GatewayAddr(p) {
-			return vnet.FixedAddress{}, vnet.Invalid("addresses", "%s is the gateway of network %s", addr, n.Name)
+			return vnet.FixedAddress{}, vnet.Invalid("addresses", "%s is the gateway of network %s", addr, n.Name).WithHint("choose another one in %s", p)
 		}
 		if ipam.ReservedIn(p, addr) {
-			return vnet.FixedAddress{}, vnet.Invalid("addresses", "%s is reserved in %s, no guest can have it", addr, p)
+			return vnet.FixedAddress{}, vnet.Invalid("addresses", "%s is reserved in %s, no guest can have it", addr, p).WithHint("choose another one")
 		}
 		host, ok := ipam.HostPart(p, addr)
 		if !ok {

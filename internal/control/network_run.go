@@ -1,7 +1,10 @@
 package control
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -157,17 +160,12 @@ func listNames(items []vnet.Object, more bool) string {
 	if len(items) > 1 || more {
 		s += "s"
 	}
-	for i, o := range items {
-		sep := ", "
-		if i == 0 {
-			sep = " "
-		}
-		name := o.GetMeta().Name
-		if name == "" {
-			name = string(o.GetMeta().ID)
-		}
-		s += sep + name
+	var names []string
+	for _, o := range items {
+		names = append(names, cmp.Or(o.GetMeta().Name, string(o.GetMeta().ID)))
 	}
+	slices.Sort(names)
+	s += " " + strings.Join(names, ", ")
 	if more {
 		s += " and others"
 	}

@@ -29,5 +29,6 @@ func notDefault(o vnet.Object) error {
 	if o.GetMeta().Name != vnet.DefaultProject {
 		return nil
 	}
-	return vnet.Errorf(vnet.ErrForbidden, "the project %q is always there", vnet.DefaultProject)
+	return vnet.Errorf(vnet.ErrForbidden, "the project %q is always there", vnet.DefaultProject).
+		WithHint("delete what is in it instead")
 }

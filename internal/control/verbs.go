@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -276,9 +278,33 @@ func clearer(d *draft, err error) error {
 		n.Field, n.Ref = "name", e.Ref
 		return n
 	case e.Kind == vnet.ErrExists && e.Hint == "":
-		return e.WithHint("choose another one")
+		n := *e
+		n.Msg = addressIn(d.o, e.Msg)
+		return n.WithHint("choose another one")
 	}
 	return err
+}
+
+// addressIn puts the address that was asked for where the store, which knows
+// of host parts only, speaks of one.
+func addressIn(o vnet.Object, msg string) string {
+	asked := map[uint64]netip.Addr{}
+	switch o := o.(type) {
+	case *vnet.Port:
+		for i, a := range o.Addresses {
+			if i < len(o.Fixed) { // what was asked for comes first
+				asked[o.Fixed[i].Host] = a
+			}
+		}
+	case *vnet.Reservation:
+		asked[o.Fixed.Host] = o.Address
+	}
+	for host, a := range asked {
+		if rest, ok := strings.CutPrefix(msg, fmt.Sprintf("the address with host part 0x%x ", host)); ok && a.IsValid() {
+			return a.String() + " " + rest
+		}
+	}
+	return msg
 }
 
 // inOp says which verb failed.

@@ -157,6 +157,9 @@ func decodeStruct(raw json.RawMessage, v reflect.Value, path string) error {
 		}
 		return Invalid(path, "%s is no JSON object", clip(raw))
 	}
+	if key := keyTwice(raw, len(keys)); key != "" {
+		return Invalid(join(path, key), "the key is there twice").WithHint("leave one of them out")
+	}
 	fields := map[string]reflect.Value{}
 	collectFields(v, fields)
 	for _, key := range sortedKeys(keys) {
@@ -169,6 +172,32 @@ func decodeStruct(raw json.RawMessage, v reflect.Value, path string) error {
 		}
 	}
 	return nil
+}
+
+// keyTwice returns the first key that a JSON object of so many different ones
+// has twice (RFC 8259 section 4 leaves open which of the two counts).
+func keyTwice(raw json.RawMessage, different int) string {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return ""
+	}
+	seen := make(map[string]bool, different)
+	for d.More() {
+		t, err := d.Token()
+		key, ok := t.(string)
+		if err != nil || !ok {
+			return ""
+		}
+		if seen[key] {
+			return key
+		}
+		seen[key] = true
+		var skip json.RawMessage
+		if d.Decode(&skip) != nil {
+			return ""
+		}
+	}
+	return ""
 }
 
 func collectFields(v reflect.Value, into map[string]reflect.Value) {
@@ -217,7 +246,25 @@ func UnknownKey(key string, known []string) *Error {
 	if near := Nearest(key, known); near != "" {
 		return e.WithHint("did you mean %s?", near)
 	}
+	if names := beside(key, known); len(names) > 0 {
+		return e.WithHint("it is one of %s", strings.Join(names, ", "))
+	}
 	return e
+}
+
+// beside returns the known keys of the same object as key: of ipv4.x those
+// below ipv4, else those at the top, without what is below them.
+func beside(key string, known []string) []string {
+	at := key[:strings.LastIndex(key, ".")+1]
+	var out []string
+	for _, k := range known {
+		if rest, ok := strings.CutPrefix(k, at); ok && rest != "" {
+			name, _, _ := strings.Cut(rest, ".")
+			out = append(out, at+name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // Nearest returns the word that looks most like the given one, or "" if none

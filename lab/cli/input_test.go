@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+// world is what bad input meets: networks with and without a router, a port, a
+// project, and addresses and routes of the host's own.
+const world = `
+ip link add ext0 type veth peer name ext1
+ip link set ext0 addrgenmode none up; ip link set ext1 addrgenmode none up
+ip addr add 10.55.0.1/16 dev ext0
+ip addr add 2001:db8:77::1/64 dev ext0 nodad
+ip route add 10.66.0.0/16 via 10.55.0.9
+ip route add 2001:db8:66::/48 via 2001:db8:77::9
+sextant network create w ipv4=nat ipv4.address=192.168.150.1/24 ipv6=routed ipv6.address=2001:db8:5::1/64
+sextant port create p1 network=w mac=52:54:00:aa:00:01 address=192.168.150.7
+sextant router create r
+sextant network create n2 router=r ipv4=nat ipv4.address=10.7.0.1/24 ipv6=none
+sextant project create pp
+sextant network create n3 --project pp ipv4=nat ipv4.address=10.77.0.1/24 ipv6=none
+sextant pool create pool prefix=2001:db8:100::/48
+ip netns add guest
+sextant port plug p2 network=w netns=guest device=eth0
+`
+
+// badInput is what users type by mistake. Each is refused with one line that
+// names what is wrong and says what to do.
+var badInput = []struct {
+	command string
+	code    int
+	want    string
+}{
+	// Keys.
+	{"network create x colour=red", 64, `colour: unknown key; .`},
+	{"network create x ipv4.mod=nat", 64, `ipv4\.mod: unknown key; did you mean ipv4\.mode\?`},
+	{"network set w ipv7=nat", 64, `ipv7: unknown key; did you mean ipv.\?`},
+	{"port create x network=w colour=red", 64, `colour: unknown key; .`},
+	{"network set w", 64, `say what to change: key=value`},
+	{"network set w nothing", 64, `"nothing" is no key=value; .`},
+	{"network set w id=7", 64, `id: is shown, never set; .`},
+	{"network set w mtu=big", 64, `mtu: "big" is no number; .`},
+	{"network set w autostart=maybe", 64, `autostart: "maybe" is neither yes nor no; .`},
+	{"network list colour=red", 64, `colour: unknown key`},
+	{"network create x mtu=1400 mtu=1500", 64, `mtu is given twice; .`},
+	{"network create x name=y", 64, `name is given twice; .`},
+	// Commands and flags.
+	{"netwrok list", 64, `unknown command "netwrok"; did you mean network\?`},
+	{"network lst", 64, `unknown verb "lst"; did you mean list\?`},
+	{"network create", 64, `needs a name`},
+	{"network list --nope", 64, `unknown flag: --nope`},
+	{"network list -o xml", 64, `say table, wide, json, yaml, csv`},
+	{"network create x --wait=soon", 64, `wait`},
+	{"why", 64, `needs an address`},
+	{"status --server ftp://x", 64, `server: .*; write it as unix://`},
+	// Addresses and prefixes.
+	{"subnet create network=w prefix=10.8.0.1/24", 64, `needs a name`},
+	{"subnet create s network=w prefix=10.8.0.1/24", 1, `prefix: .*10\.8\.0\.1/24.*host bits.*; .*10\.8\.0\.0/24`},
+	{"pool create x prefix=2001:db8::1/48", 1, `prefix: .*host bits.*; .*2001:db8::/48`},
+	{"network create x ipv6=routed ipv6.address=2001:db8::1/129", 1, `ipv6\.address: .*/129 is no prefix length.*; write /0 to /128`},
+	{"network create x ipv4=nat ipv4.address=10.1.2.3/33", 1, `ipv4\.address: .*/33 is no prefix length.*; write /0 to /32`},
+	{"network create x ipv6=routed ipv6.address=192.168.5.1/24", 1, `ipv6\.address: 192\.168\.5\.1 is an IPv4 address.*; `},
+	{"network create x ipv4=nat ipv4.address=2001:db8::1/64", 1, `ipv4\.address: 2001:db8::1 is an IPv6 address.*; `},
+	{"network create x ipv6=routed ipv6.address=2001:db8::g/64", 1, `ipv6\.address: .*"2001:db8::g" is no IPv4 or IPv6 address; write it as`},
+	{"network create x ipv6=routed", 1, `ipv6\.address: .*; `},
+	{"network create x ipv6=routed ipv6.address=2001:db8:9::1/80 ipv6.guests=slaac", 1, `ipv6\.guests: SLAAC needs a /64.*; `},
+	{"port create x network=w address=10.9.9.9", 1, `addresses: 10\.9\.9\.9 is in no subnet.*; `},
+	{"port create x network=w address=192.168.150.7", 1, `192\.168\.150\.7 is taken by port p1; `},
+	{"port create x network=w address=192.168.150.1", 1, `192\.168\.150\.1 .*gateway.*; `},
+	{"why nonsense", 1, `address: "nonsense" is no IPv4 or IPv6 address; `},
+	// Names.
+	{"network create a/b", 1, `name: .*"a/b".*; use 1 to 63 letters`},
+	{"network create ../../etc", 1, `name: .*; use 1 to 63 letters`},
+	{"network create x bridge=sixteencharacter", 1, `bridge: "sixteencharacter" has 16 characters.*15.*; choose a shorter one`},
+	{"network create x bridge=a/b", 1, `bridge: .*; `},
+	{"port plug x network=w tap=sixteencharacter", 1, `tap: "sixteencharacter" has 16 characters.*; choose a shorter one`},
+	{"port plug x network=w netns=guest device=sixteencharacter", 1, `device: "sixteencharacter" has 16 characters.*; choose a shorter one`},
+	{"network create w", 1, `name: there is a network "w" already; choose another name`},
+	{"network create x bridge=sx-w", 1, `bridge: .*sx-w.*w.*; `},
+	{"network create x ipv4=bogus", 1, `ipv4: "bogus" is no mode.*; say one of`},
+	{"network create x ipv6=proxied", 1, `ipv6.*proxied.*; `},
+	{"network create x mtu=12", 1, `mtu: .*; say 1500`},
+	// MACs.
+	{"port create x network=w mac=52:54:00:aa:00:01", 1, `mac: 52:54:00:aa:00:01 is taken by port p1; choose another one`},
+	{"port set p2 network=w mac=52:54:00:aa:00:01", 1, `mac: 52:54:00:aa:00:01 is taken by port p1; choose another one`},
+	{"port create x network=w mac=52:54:00:aa", 1, `mac: "52:54:00:aa" is no MAC address; write it as`},
+	{"port create x network=w mac=01:00:5e:00:00:01", 1, `mac: .*multicast.*; `},
+	// Overlap: with networks, with the host's addresses and routes.
+	{"network create x ipv4=nat ipv4.address=192.168.150.1/24", 1, `ipv4\.address: .*overlaps 192\.168\.150\.0/24 of network w; choose another`},
+	{"network create x ipv4=nat ipv4.address=192.168.0.1/16", 1, `ipv4\.address: .*overlaps 192\.168\.150\.0/24 of network w; `},
+	{"network create x ipv4=nat ipv4.address=192.168.150.129/25", 1, `ipv4\.address: .*overlaps 192\.168\.150\.0/24 of network w; `},
+	{"network create x ipv6=routed ipv6.address=2001:db8:5::2/64", 1, `ipv6\.address: .*overlaps 2001:db8:5::/64 of network w; `},
+	{"network create x ipv6=routed ipv6.address=2001:db8::1/32 ipv6.guests=manual", 1, `ipv6\.address: .*overlaps 2001:db8:.*; `},
+	{"network create x ipv6=routed ipv6.address=2001:db8:5:0:1::1/80 ipv6.guests=stateful", 1, `ipv6\.address: .*overlaps 2001:db8:5::/64 of network w; `},
+	{"network create x ipv4=nat ipv4.address=10.55.0.1/16", 1, `ipv4\.address: .*overlaps 10\.55\.0\.0/16, which host host uses itself; choose another prefix`},
+	{"network create x ipv4=nat ipv4.address=10.55.7.1/24", 1, `ipv4\.address: .*overlaps 10\.55\.0\.0/16, which host host uses itself; choose another prefix`},
+	{"network create x ipv4=nat ipv4.address=10.66.1.1/24", 1, `ipv4\.address: .*overlaps 10\.66\.0\.0/16, which host host uses itself; choose another prefix`},
+	{"network create x ipv6=routed ipv6.address=2001:db8:77::5/64", 1, `ipv6\.address: .*overlaps 2001:db8:77::/64, which host host uses itself; choose another prefix`},
+	{"network create x ipv6=routed ipv6.address=2001:db8:66:1::1/64", 1, `ipv6\.address: .*overlaps 2001:db8:66::/48, which host host uses itself; choose another prefix`},
+	// What is not there, and what is in use.
+	{"network show nope", 1, `there is no network "nope"; see .sextant network list`},
+	{"network delete nope", 1, `there is no network "nope"; `},
+	{"port delete nope network=w", 1, `there is no port "nope" on network w; `},
+	{"port create x network=nope", 1, `network: there is no network "nope"; `},
+	{"port create x", 1, `network: the network is missing; say network=NAME`},
+	{"network delete w", 1, `network w is used by ports p1, p2; delete the ports first`},
+	{"router delete r", 1, `router r is used by network n2; delete what uses it first`},
+	{"project delete pp", 1, `project pp is used by network n3; delete what uses it first`},
+	{"project delete default", 1, `the project "default" is always there; .`},
+	{"network show w --project nope", 1, `project: there is no project "nope"; `},
+	// What the host cannot do: said by it, and taken back.
+	{"port plug x network=w netns=nope device=eth0", 1, `network namespace "nope" does not exist; make it: ip netns add nope`},
+	{"port plug p1 network=w netns=nope device=eth0", 1, `network namespace "nope" does not exist; make it`},
+	{"port plug x network=w netns=guest device=eth0", 1, `device: eth0 is taken by port p2; choose another one`},
+	{"port plug x network=w tap=t0 owner=nobody-has-this-name", 1, `owner.*nobody-has-this-name.*; `},
+	{"network create x ipv4=bridged ipv6=bridged link=nolink0", 1, `link.*nolink0.*; `},
+	{"network create x ipv4=bridged ipv6=bridged link=ext0", 1, `link.*ext0.*address.*; `},
+	{"lease release 192.168.150.99", 1, `lease.*192\.168\.150\.99.*; `},
+	{"restore /etc/hostname", 1, `restore: .*; `},
+	{"backup /nonexistent/file", 1, `/nonexistent`},
+}
+
+// TestBadInput: every mistake is one clear line and the right code, and
+// changes nothing.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.serve()
+	h.sh(world)
+	h.unchanged(t, func() {
+		for _, tc := range badInput {
+			t.Run(strings.ReplaceAll(tc.command, "/", "|"), func(t *testing.T) {
+				h.run(append([]string{"sextant"}, strings.Fields(tc.command)...)...).refused(t, tc.code, tc.want)
+			})
+		}
+	})
+}
+
+// TestStranger: somebody who is neither root nor of the group is told so,
+// whatever they try.
+func TestStranger(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.serve()
+	nobody := []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}
+	for _, tc := range []struct{ command, want string }{
+		{"status", `you may not open /run/sextant/api\.sock; be root, or join the group sextant`},
+		{"network create x", `you may not open /run/sextant/api\.sock; be root, or join`},
+		{"cleanup", `you may not open /run/sextant/api\.sock; be root, or join`},
+		{"serve --state-dir /tmp/x", `the daemon needs root.*; run it with sudo`},
+	} {
+		h.run(append(append(nobody[:len(nobody):len(nobody)], "sextant"), strings.Fields(tc.command)...)...).refused(t, 1, tc.want)
+	}
+}
+
+// TestWithoutNft: on a host that lacks nft, whoever waits for it learns so and
+// nothing stays; who does not wait is told by status.
+func TestWithoutNft(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.serve("env", "PATH=/nonexistent")
+	h.unchanged(t, func() {
+		h.run("sextant", "network", "create", "x", "--wait=20s").refused(t, 1, `network create: .*nft.*; .*apt install nftables`)
+	})
+	r := h.run("sextant", "network", "create", "y", "--no-wait")
+	if r.code != 0 || r.stderr != "" {
+		t.Errorf("--no-wait: %+v", r)
+	}
+	if out := h.sh("sextant network list -o csv"); !strings.Contains(out, "\ny,") || strings.Contains(out, "\nx,") {
+		t.Errorf("networks:\n%s", out)
+	}
+}
