@@ -111,9 +111,12 @@ func (s *Store) List(ctx context.Context, q vnet.Query) (*vnet.List, error) {
 	}
 	r := s.rangeOf(q)
 	out := &vnet.List{}
-	after := q.After
+	from, err := r.after(q)
+	if err != nil {
+		return nil, err
+	}
 	for {
-		page, err := s.listPage(ctx, r, q, after, out.Revision)
+		page, err := s.listPage(ctx, r, q, from, out.Revision)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +134,7 @@ func (s *Store) List(ctx context.Context, q vnet.Query) (*vnet.List, error) {
 		if page.Next == "" {
 			return out, nil
 		}
-		after = page.Next
+		from = page.Next
 	}
 }
 
@@ -245,21 +248,26 @@ func (s *Store) rangeOf(q vnet.Query) keyRange {
 
 const pageSize = 1000
 
-// listPage reads the next page of the range; its Next is the last ID seen, ""
-// at the end of the range.
-func (s *Store) listPage(ctx context.Context, r keyRange, q vnet.Query, after string, rev int64) (*vnet.List, error) {
-	from, limit := r.prefix, pageSize
-	if after != "" {
-		from = r.prefix + after + "\x00"
-		if r.filter || q.Kind == vnet.KindStatus {
-			key, ok := directKey(vnet.Ref{Kind: q.Kind, ID: vnet.ID(after)})
-			if !ok || !strings.HasPrefix(key, r.prefix) {
-				return nil, vnet.Invalid("after", "%q is no place to go on from", after)
-			}
-			from = key + "\x00"
-		}
+// after is the first key that can follow the query's After.
+func (r keyRange) after(q vnet.Query) (string, error) {
+	if q.After == "" {
+		return r.prefix, nil
 	}
-	if q.Limit > 0 {
+	if !r.filter && q.Kind != vnet.KindStatus {
+		return r.prefix + q.After + "\x00", nil
+	}
+	key, ok := directKey(vnet.Ref{Kind: q.Kind, ID: vnet.ID(q.After)})
+	if !ok || !strings.HasPrefix(key, r.prefix) {
+		return "", vnet.Invalid("after", "%q is no place to go on from", q.After)
+	}
+	return key + "\x00", nil
+}
+
+// listPage reads the next page of the range; its Next is the key to go on from,
+// "" at the end of the range. A page may hold only objects of other kinds.
+func (s *Store) listPage(ctx context.Context, r keyRange, q vnet.Query, from string, rev int64) (*vnet.List, error) {
+	limit := pageSize
+	if q.Limit > 0 && !r.filter {
 		limit = min(limit, q.Limit+1)
 	}
 	tctx, cancel := context.WithTimeout(ctx, opTimeout)
@@ -291,11 +299,7 @@ func (s *Store) listPage(ctx context.Context, r keyRange, q vnet.Query, after st
 		out.Items = append(out.Items, o)
 	}
 	if resp.More && len(resp.Kvs) > 0 {
-		last := resp.Kvs[len(resp.Kvs)-1]
-		out.Next = strings.TrimPrefix(string(last.Key), r.prefix)
-		if ref, ok := parseKey(string(last.Key)); ok {
-			out.Next = string(ref.ID)
-		}
+		out.Next = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}
 	return out, nil
 }

@@ -56,6 +56,41 @@ func TestListPages(t *testing.T) {
 	}
 }
 
+// Statuses of all hosts lie among activations, which come first and may fill
+// whole pages.
+func TestListStatusesBehindActivations(t *testing.T) {
+	s := startEmbedded(t).Store
+	ctx := t.Context()
+	for i := range pageSize + 1 {
+		id := fmt.Sprintf("%08d-0000-4000-8000-000000000000", i)
+		if _, err := s.etcd.Put(ctx, root+"host/h1/activation/"+id, `{"id":"`+id+`"}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var want []vnet.Object
+	for i := range 5 {
+		ref := vnet.Ref{Kind: vnet.KindNetwork, ID: vnet.ID(fmt.Sprint("n", i))}
+		want = append(want, &vnet.Status{Meta: vnet.Meta{ID: vnet.StatusID(ref, "h1")}, Target: ref, Host: "h1"})
+	}
+	if err := s.Observe(ctx, want); err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int{0, 2} {
+		got := 0
+		q := vnet.Query{Kind: vnet.KindStatus, Limit: limit}
+		for more := true; more; more = q.After != "" {
+			l, err := s.List(ctx, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, q.After = got+len(l.Items), l.Next
+		}
+		if got != len(want) {
+			t.Errorf("limit %d: %d statuses, want %d", limit, got, len(want))
+		}
+	}
+}
+
 func TestUnknownFieldsSurvive(t *testing.T) {
 	s := startEmbedded(t).Store
 	ctx := t.Context()
