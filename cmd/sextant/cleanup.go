@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -15,6 +16,25 @@ import (
 	"github.com/sextant-net/sextant/internal/kernel/netns"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
+
+// dyingTime is how long a process that was killed may take to be gone.
+const dyingTime = 2 * time.Second
+
+// takeOver takes the name of a process of the daemon that is not there, or that
+// goes this moment.
+func takeOver(ctx context.Context, runDir, name string) (*daemon.Process, error) {
+	for end := time.Now().Add(dyingTime); ; {
+		hold, err := daemon.Enter(runDir, name)
+		if !vnet.Is(err, vnet.ErrInUse) || time.Now().After(end) {
+			return hold, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
 
 // cleanup removes everything that carries our mark from this host without a
 // daemon, as before an uninstallation. It fails while one runs, whole or in
@@ -39,7 +59,7 @@ func cleanup(ctx context.Context, stateDir, runDir string) (answer json.RawMessa
 		return nil, err
 	}
 	for _, name := range []string{"serve", roleAgent} {
-		hold, err := daemon.Enter(conf.RunDir, name)
+		hold, err := takeOver(ctx, conf.RunDir, name)
 		if vnet.Is(err, vnet.ErrInUse) {
 			return nil, vnet.Errorf(vnet.ErrInUse, "the daemon's process %q runs and does not answer", name).
 				WithHint("stop it first: systemctl stop sextant, or end the process in %s.pid", filepath.Join(conf.RunDir, name))

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -176,22 +178,26 @@ func difference(before, after string) string {
 	for line := range strings.Lines(after) {
 		count[line]++
 	}
-	var b strings.Builder
+	var out []string
 	for line, n := range count {
 		switch {
 		case n < 0:
-			b.WriteString("- " + strings.TrimSpace(line) + "\n")
+			out = append(out, "- "+strings.TrimSpace(line))
 		case n > 0:
-			b.WriteString("+ " + strings.TrimSpace(line) + "\n")
+			out = append(out, "+ "+strings.TrimSpace(line))
 		}
 	}
-	return b.String()
+	slices.Sort(out)
+	if more := len(out) - 60; more > 0 {
+		out = append(out[:60], fmt.Sprintf("and %d lines more", more))
+	}
+	return strings.Join(out, "\n")
 }
 
 // socket is the path of the daemon's API as seen from the machine.
 func (h *host) socket() string {
 	mount, _ := strings.CutPrefix(h.Enter()[1], "--mount=")
-	return strings.TrimSuffix(mount, "/ns/mnt") + "/root/run/sextant/api.sock"
+	return filepath.Join(strings.TrimSuffix(mount, "/ns/mnt"), "root", "run/sextant/api.sock")
 }
 
 // http is a client of the daemon's API that knows nothing of Sextant.
@@ -201,4 +207,15 @@ func (h *host) http() *http.Client {
 			return new(net.Dialer).DialContext(ctx, "unix", h.socket())
 		},
 	}}
+}
+
+// pid is the number of one of the daemon's processes: serve, control, agent.
+func (h *host) pid(name string) int {
+	h.t.Helper()
+	text := h.sh("cat /run/sextant/" + name + ".pid")
+	var r struct{ PID int }
+	if err := json.Unmarshal([]byte(text), &r); err != nil || r.PID == 0 {
+		h.t.Fatalf("%s.pid: %v in %q", name, err, text)
+	}
+	return r.PID
 }
