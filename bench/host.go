@@ -42,7 +42,7 @@ func (l *lab) newHost(ctx context.Context, n int) (_ *host, err error) {
 	if err := os.Mkdir(h.dir, 0o755); err != nil {
 		return nil, err
 	}
-	h.defers(func() error { return os.RemoveAll(h.dir) })
+	h.defers(func() error { return errors.Join(l.keep(h), os.RemoveAll(h.dir)) })
 	for _, ns := range []string{h.netns, h.guests} {
 		if err := command(ctx, "ip", "netns", "add", ns); err != nil {
 			return nil, err

@@ -22,18 +22,19 @@ const namePrefix = "sxb-"
 // lab is where hosts are made, and what is to be removed at the end.
 type lab struct {
 	dir     string // on the disk
+	logs    string // where logs are kept; "" is nowhere
 	cgroups string // a directory of the unified hierarchy
 	count   int    // of hosts so far
 	undo    []func() error
 }
 
-func newLab(dir string) (_ *lab, err error) {
+func newLab(dir, logs string) (_ *lab, err error) {
 	for _, name := range []string{"ip", "unshare"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return nil, err
 		}
 	}
-	l := &lab{}
+	l := &lab{logs: logs}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -47,6 +48,28 @@ func newLab(dir string) (_ *lab, err error) {
 		return nil, err
 	}
 	return l, sweep(dir)
+}
+
+// keep copies the logs of a host that goes.
+func (l *lab) keep(h *host) error {
+	if l.logs == "" {
+		return nil
+	}
+	logs, err := filepath.Glob(filepath.Join(h.dir, "*.log"))
+	if err != nil {
+		return err
+	}
+	for _, from := range logs {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(l.logs, filepath.Base(h.dir)+"-"+filepath.Base(from))
+		if err := os.WriteFile(to, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // defers has f called when the lab is closed, last first.

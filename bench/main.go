@@ -48,6 +48,8 @@ type options struct {
 	peers  bool  // run the peers, too
 	binary string
 	dir    string // where the candidates keep their state
+	logs   string // directory to keep the candidates' logs in
+	debug  bool   // have Sextant log in detail
 	write  bool
 	page   string
 }
@@ -90,6 +92,8 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.peers, "peers", true, "measure the peers, too")
 	f.StringVar(&o.binary, "bin", "bin/sextant", "the program to measure")
 	f.StringVar(&o.dir, "dir", "/var/tmp", "directory for the candidates' state, on the disk that is to be measured")
+	f.StringVar(&o.logs, "logs", "", "directory in which to keep the candidates' logs")
+	f.BoolVar(&o.debug, "debug", false, "have Sextant log in detail, which takes time")
 	f.BoolVar(&o.write, "write", false, "write the figures of the parts that ran to the page")
 	f.StringVar(&o.page, "page", "docs/benchmarks.md", "the page")
 	if err := f.Parse(args); err != nil {
@@ -154,7 +158,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if _, err := os.Stat(o.binary); err != nil {
 		return fmt.Errorf("%w: run make build first", err)
 	}
-	l, err := newLab(o.dir)
+	l, err := newLab(o.dir, o.logs)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (b *bench) candidate(h *host, name string) (candidate, error) {
 	if name == "libvirtd" {
 		return newLibvirt(h)
 	}
-	return newSextant(h, b.binary)
+	return b.newSextant(h)
 }
 
 // walls and processors are the two times of samples.

@@ -63,7 +63,7 @@ func (b *bench) measurePorts(ctx context.Context) (p portSample, err error) {
 		return p, err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	s, err := newSextant(h, b.binary)
+	s, err := b.newSextant(h)
 	if err != nil {
 		return p, err
 	}

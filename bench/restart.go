@@ -61,7 +61,7 @@ func (b *bench) measureRestart(ctx context.Context, r *restartSamples) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	s, err := newSextant(h, b.binary)
+	s, err := b.newSextant(h)
 	if err != nil {
 		return err
 	}

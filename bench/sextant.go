@@ -17,12 +17,16 @@ import (
 type sextant struct {
 	host   *host
 	binary string
+	level  string // of its log
 	api    *client.Client
 	proc   *process
 }
 
-func newSextant(h *host, binary string) (*sextant, error) {
-	s := &sextant{host: h, binary: binary}
+func (b *bench) newSextant(h *host) (*sextant, error) {
+	s := &sextant{host: h, binary: b.binary, level: "info"}
+	if b.debug {
+		s.level = "debug"
+	}
 	var err error
 	s.api, err = client.New("unix://" + s.path("run/api.sock"))
 	return s, err
@@ -43,7 +47,7 @@ func (s *sextant) start(ctx context.Context) error {
 
 // launch starts the supervisor and with it both processes.
 func (s *sextant) launch() (err error) {
-	s.proc, err = s.host.start("sextant", s.binary, "serve", "--host=bench", "--no-default-network",
+	s.proc, err = s.host.start("sextant", s.binary, "serve", "--host=bench", "--no-default-network", "--log-level="+s.level,
 		"--state-dir="+s.path("state"), "--run-dir="+s.path("run"))
 	return err
 }
