@@ -31,6 +31,9 @@ func (w networks) create(ctx context.Context, d *draft) error {
 	if err := validate(n); err != nil {
 		return err
 	}
+	if err := w.supported(ctx, n, nil); err != nil {
+		return err
+	}
 	var err error
 	if n.Number, err = w.c.number(ctx, d, vnet.KindNetwork, maxNetworks); err != nil {
 		return err
@@ -240,6 +243,9 @@ func (w networks) update(ctx context.Context, d *draft) error {
 		return err
 	}
 	if err := validate(n); err != nil {
+		return err
+	}
+	if err := w.supported(ctx, n, old); err != nil {
 		return err
 	}
 	subs, err := w.primaries(ctx, n, was)

@@ -43,9 +43,12 @@ func Network(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 	p.mode = modesOf(f, n)
 	out.Rung4, out.Rung6 = p.mode[vnet.IPv4], p.mode[vnet.IPv6]
 
-	if p.mode[vnet.IPv6] != vnet.EgressNone && !f.Has(vnet.FeatureIPv6) {
-		p.problem(vnet.ErrUnsupported, "ipv6", "this kernel has no IPv6", "start it without ipv6.disable=1, or set ipv6=none")
-		p.mode[vnet.IPv6] = vnet.EgressNone
+	if m := p.mode[vnet.IPv6]; m != vnet.EgressNone && m != vnet.EgressBridged && !f.Has(vnet.FeatureIPv6) {
+		out.Why6 = "this kernel has no IPv6"
+		if n.IPv6.Mode != vnet.EgressAuto {
+			p.problem(vnet.ErrUnsupported, "ipv6", out.Why6, "start it without ipv6.disable=1, or set ipv6=none")
+		}
+		p.mode[vnet.IPv6], out.Rung6 = vnet.EgressNone, vnet.EgressNone
 	}
 	if p.bridged() {
 		p.planBridged()

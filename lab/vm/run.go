@@ -20,6 +20,7 @@ type Command struct {
 	Env    []string  // "name=value", besides HOME and PATH
 	Output io.Writer // the machine's console: what the command prints
 	Memory int       // MiB; 0: 1536
+	Kernel string    // more words for the kernel's command line
 	Debug  bool      // show the kernel's messages
 }
 
@@ -80,6 +81,9 @@ func (c Command) machine(ctx context.Context, k Kernel, socket, initrd, status s
 	line := "console=ttyS0 panic=-1 mitigations=off random.trust_cpu=on tsc=reliable"
 	if !c.Debug {
 		line += " quiet loglevel=3"
+	}
+	if c.Kernel != "" {
+		line += " " + c.Kernel
 	}
 	return exec.CommandContext(ctx, qemu,
 		// One processor boots faster than two when it is emulated.
