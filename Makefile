@@ -40,7 +40,7 @@ install: ## Install the binary, units, group, completion and man pages (DESTDIR,
 	bin/sextant completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sextant
 	bin/sextant completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sextant
 	bin/sextant completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sextant.fish
-	bin/sextant man docs/man $(DESTDIR)$(MANDIR)/man1
+	bin/sextant man --sources docs/man $(DESTDIR)$(MANDIR)/man1
 	@if [ -z '$(DESTDIR)' ]; then scripts/installed.sh; fi
 
 uninstall: ## Remove what install put there; networks stay (see sextant cleanup)
