@@ -123,6 +123,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("agent: follow the store: %w", err)
 	}
 	a.ctx = ctx
+	in := newIntake()
+	defer in.stop()
+	go in.run(updates)
 	a.takeFacts()
 	if old := a.keep.load(a.cfg.Host); old != nil {
 		a.log.Info("starting from the kept snapshot", "revision", old.Revision)
@@ -142,11 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return errors.Join(a.srv.close()...)
-		case u, ok := <-updates:
-			if !ok {
-				return errors.New("agent: the store's updates ended")
-			}
-			a.take(u)
+		case <-in.wake: // taken below
 		case f := <-a.cfg.Finder.Changed():
 			full = a.find(f)
 		case h := <-a.ears.heard():
@@ -158,25 +157,30 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-check.C:
 			a.check(ctx)
 		}
-		a.drain(updates)
+		if err := a.drain(ctx, in); err != nil {
+			return err
+		}
 	}
 }
 
 // drain takes what else is waiting, so that a burst is worked in one pass.
-func (a *Agent) drain(updates <-chan vnet.Update) {
-	for range 4096 {
+func (a *Agent) drain(ctx context.Context, in *intake) error {
+	updates, ok := in.take()
+	if !ok && ctx.Err() == nil {
+		return errors.New("agent: the store's updates ended")
+	}
+	for _, u := range updates {
+		a.take(u)
+	}
+	for range cap(a.calls) {
 		select {
-		case u, ok := <-updates:
-			if !ok {
-				return
-			}
-			a.take(u)
 		case f := <-a.calls:
 			f()
 		default:
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // do runs f in the loop, soon.
