@@ -17,7 +17,7 @@ import (
 // per check.
 const withoutIPv6 = `export PATH=$PWD:$PATH
 test ! -e /proc/net/if_inet6 && echo "kernel: no IPv6"
-mkdir /run/state
+hostname small; mkdir /run/state
 ip link add up0 type dummy; ip link set up0 up; ip addr add 192.0.2.2/24 dev up0; ip route add default via 192.0.2.1
 sextant serve --state-dir=/run/state >/run/log 2>&1 &
 for i in $(seq 100); do sextant status >/dev/null 2>&1 && echo "daemon: ready" && break; sleep 0.5; done
