@@ -235,7 +235,7 @@ func (a assignment) edit(now []any) ([]any, error) {
 		case a.op == '+' && at < 0:
 			now = append(now, e)
 		case a.op == '-' && at < 0:
-			return nil, vnet.Invalid(a.path, "%s is not in the list", a.value)
+			return nil, vnet.Invalid(a.path, "%s is not in the list", a.value).WithHint("the list is shown by `show`")
 		case a.op == '-':
 			now = slices.Delete(now, at, at+1)
 		}

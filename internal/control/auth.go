@@ -11,7 +11,7 @@ func adminOnly(who Identity, what string) error {
 	if who.Admin {
 		return nil
 	}
-	return vnet.Errorf(vnet.ErrForbidden, "%s: only an administrator may", what)
+	return vnet.Errorf(vnet.ErrForbidden, "%s: only an administrator may", what).WithHint("be root, or join the group sextant")
 }
 
 // may says whether somebody may use a project.

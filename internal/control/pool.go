@@ -30,7 +30,7 @@ func (w pools) apart(ctx context.Context, p *vnet.Pool) error {
 		other := o.(*vnet.Pool)
 		if other.ID != p.ID && other.Prefix.Overlaps(p.Prefix) {
 			ref := vnet.RefOf(other)
-			e := vnet.Errorf(vnet.ErrOverlap, "%s overlaps %s of pool %s", p.Prefix, other.Prefix, other.Name)
+			e := vnet.Errorf(vnet.ErrOverlap, "%s overlaps %s of pool %s", p.Prefix, other.Prefix, other.Name).WithHint("choose another prefix")
 			e.Field, e.Ref = "prefix", &ref
 			return e
 		}
@@ -53,7 +53,7 @@ func (w pools) update(ctx context.Context, d *draft) error {
 	for _, s := range cut {
 		if !ipam.Contains(p.Prefix, s.Prefix) {
 			ref := vnet.RefOf(s)
-			e := vnet.Errorf(vnet.ErrInUse, "%s was cut from the pool and is not in %s", s.Prefix, p.Prefix)
+			e := vnet.Errorf(vnet.ErrInUse, "%s was cut from the pool and is not in %s", s.Prefix, p.Prefix).WithHint("choose a prefix that has it, or delete that subnet first")
 			e.Field, e.Ref = "prefix", &ref
 			return e
 		}
@@ -109,12 +109,12 @@ func (w subnets) cut(ctx context.Context, d *draft, s *vnet.Subnet) error {
 	d.change.Put = append(d.change.Put, pool)
 	if s.Prefix.IsValid() {
 		if !ipam.Contains(pool.Prefix, s.Prefix) {
-			return vnet.Invalid("prefix", "%s is not in %s, the prefix of pool %s", s.Prefix, pool.Prefix, pool.Name)
+			return vnet.Invalid("prefix", "%s is not in %s, the prefix of pool %s", s.Prefix, pool.Prefix, pool.Name).WithHint("choose one in it, or leave it out")
 		}
 		for _, other := range cut {
 			if other.Prefix.Overlaps(s.Prefix) {
 				ref := vnet.RefOf(other)
-				e := vnet.Errorf(vnet.ErrOverlap, "%s overlaps %s, which was cut from pool %s already", s.Prefix, other.Prefix, pool.Name)
+				e := vnet.Errorf(vnet.ErrOverlap, "%s overlaps %s, which was cut from pool %s already", s.Prefix, other.Prefix, pool.Name).WithHint("choose another one, or leave it out")
 				e.Field, e.Ref = "prefix", &ref
 				return e
 			}

@@ -58,7 +58,7 @@ func (c *Control) inNetwork(ctx context.Context, d *draft, m *vnet.Meta, id *vne
 		return nil, err
 	}
 	if n.Deleting != nil {
-		e := vnet.Errorf(vnet.ErrConflict, "network %s is being deleted", n.Name)
+		e := vnet.Errorf(vnet.ErrConflict, "network %s is being deleted", n.Name).WithHint("finish it: sextant network delete %s", n.Name)
 		e.Op = finalOp
 		return nil, e
 	}
@@ -81,7 +81,7 @@ func (w subnets) fits(ctx context.Context, n *vnet.Network, s *vnet.Subnet) erro
 	for _, other := range fam.subs {
 		if other.ID != s.ID && s.Prefix.IsValid() && other.Prefix.IsValid() && other.Prefix.Overlaps(s.Prefix) {
 			ref := vnet.RefOf(other)
-			e := vnet.Errorf(vnet.ErrOverlap, "%s overlaps %s of the same network", s.Prefix, other.Prefix)
+			e := vnet.Errorf(vnet.ErrOverlap, "%s overlaps %s of the same network", s.Prefix, other.Prefix).WithHint("choose another prefix")
 			e.Field, e.Ref = "prefix", &ref
 			return e
 		}

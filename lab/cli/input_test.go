@@ -69,6 +69,13 @@ var badInput = []struct {
 	{"port create x network=w address=192.168.150.7", 1, `192\.168\.150\.7 is taken by port p1; `},
 	{"port create x network=w address=192.168.150.1", 1, `192\.168\.150\.1 .*gateway.*; `},
 	{"why nonsense", 1, `address: "nonsense" is no IPv4 or IPv6 address; `},
+	{"subnet create s network=w prefix=192.168.150.128/25", 1, `prefix: .*overlaps 192\.168\.150\.0/24.*; choose another`},
+	{"pool create x prefix=2001:db8:100:1::/64", 1, `prefix: .*overlaps 2001:db8:100::/48 of pool pool; choose another`},
+	{"subnet create s network=w pool=pool prefix=2001:db8:200::/64", 1, `prefix: .*not in 2001:db8:100::/48.*; choose one in it`},
+	{"subnet create s network=w pool=nope", 1, `pool: there is no pool "nope"; `},
+	{"reservation create x network=w mac=52:54:00:aa:00:01 address=192.168.150.7", 1, `192\.168\.150\.7 is taken by port p1; choose another`},
+	{"reservation create x network=w address=192.168.150.9", 1, `mac.*; `},
+	{"network set w dns.servers-=2001:db8::53", 1, `dns\.servers: 2001:db8::53 is not in the list; .`},
 	// Names.
 	{"network create a/b", 1, `name: .*"a/b".*; use 1 to 63 letters`},
 	{"network create ../../etc", 1, `name: .*; use 1 to 63 letters`},
