@@ -45,6 +45,12 @@ func networks(n int) []network {
 func (n *network) guest4() netip.Prefix { return netip.PrefixFrom(host4(n.v4.Addr(), 2), 24) }
 func (n *network) guest6() netip.Prefix { return netip.PrefixFrom(n.v6.Addr().Next(), 64) }
 
+// guestLinkLocal is made of the MAC (RFC 4291 appendix A).
+func (n *network) guestLinkLocal() netip.Addr {
+	m := n.mac
+	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
+}
+
 // host4 is the address with the last byte k beside a.
 func host4(a netip.Addr, k byte) netip.Addr {
 	b := a.As4()

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/netip"
 	"os"
+	"os/exec"
 	"syscall"
 	"time"
 	"unsafe"
@@ -13,7 +16,15 @@ import (
 // plugger puts each guest's device into its network's bridge as soon as there
 // is one, as a virtual machine's start would. It asks the kernel by ioctl,
 // which costs far less than a process and needs no thread in the namespace.
-type plugger struct{ socket int }
+//
+// It also tells the host's kernel the guest's addresses for ever: neighbours
+// that the kernel finds itself are kept in one table for all namespaces of the
+// machine, of 1024 places for each family.
+type plugger struct {
+	socket int
+	ip     *exec.Cmd // ip -batch on the host
+	orders io.WriteCloser
+}
 
 // The ioctls, from linux/sockios.h.
 const (
@@ -29,15 +40,30 @@ type ifreq struct {
 }
 
 func (h *host) newPlugger() (*plugger, error) {
-	p := &plugger{}
+	p := &plugger{ip: exec.Command("ip", "netns", "exec", h.netns, "ip", "-force", "-batch", "-")}
 	err := within(h.netns, func() (err error) {
 		p.socket, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
 		return os.NewSyscallError("socket", err)
 	})
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	p.ip.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.orders, err = p.ip.StdinPipe(); err == nil {
+		err = p.ip.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, syscall.Close(p.socket))
+	}
+	return p, nil
 }
 
-func (p *plugger) close() error { return syscall.Close(p.socket) }
+func (p *plugger) close() error {
+	err := errors.Join(p.orders.Close(), syscall.Close(p.socket))
+	// It fails if the host would not take an address, which is no harm.
+	_ = p.ip.Wait()
+	return err
+}
 
 // index is a device's; 0 is none of that name.
 func (p *plugger) index(device string) (int32, error) {
@@ -104,6 +130,11 @@ func (p *plugger) join(n *network) error {
 	copy(r.name[:15], n.bridge)
 	if err := p.ioctl(siocBRADDIF, &r); err != nil {
 		return fmt.Errorf("put %s into %s: %w", n.plug, n.bridge, err)
+	}
+	for _, a := range []netip.Addr{n.guest4().Addr(), n.guest6().Addr(), n.guestLinkLocal()} {
+		if _, err := fmt.Fprintf(p.orders, "neigh replace %v lladdr %s dev %s nud permanent\n", a, n.macText(0x52), n.bridge); err != nil {
+			return err
+		}
 	}
 	return nil
 }
