@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/netnstest"
 )
 
 // world is what bad input meets: networks with and without a router, a port, a
@@ -162,11 +166,13 @@ func TestStranger(t *testing.T) {
 }
 
 // TestWithoutNft: on a host that lacks nft, whoever waits for it learns so and
-// nothing stays; who does not wait is told by status.
+// nothing stays; who does not wait is told by status, and has the network once
+// nft is there.
 func TestWithoutNft(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	h.serve("env", "PATH=/nonexistent")
+	tools := filepath.Join(h.Dir(), "tools")
+	h.serve("env", "PATH="+tools)
 	h.unchanged(t, func() {
 		h.run("sextant", "network", "create", "x", "--wait=20s").refused(t, 1, `network create: .*nft.*; .*apt install nftables`)
 	})
@@ -177,4 +183,65 @@ func TestWithoutNft(t *testing.T) {
 	if out := h.sh("sextant network list -o csv"); !strings.Contains(out, "\ny,") || strings.Contains(out, "\nx,") {
 		t.Errorf("networks:\n%s", out)
 	}
+	netnstest.Eventually(t, 10*time.Second, "status says what is missing", func() error {
+		_, err := h.Sh(h.ctx, `sextant status | grep 'problem: network y: .*nft.*apt install nftables'; sextant network list | grep 'y  *failed'`)
+		return err
+	})
+	h.sh("mkdir " + tools + "; ln -s $(command -v nft) " + tools)
+	netnstest.Eventually(t, 20*time.Second, "the network runs once nft is there", func() error {
+		_, err := h.Sh(h.ctx, `sextant network list | grep 'y  *running'; nft list table inet sextant | grep -q sx-y`)
+		return err
+	})
+}
+
+// TestAgentAway: who waits for a host that does not answer is told so, and the
+// wish is taken back.
+func TestAgentAway(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.serve()
+	h.sh("sextant network create w")
+	h.kill("serve", "agent")
+	h.unchanged(t, func() {
+		h.run("sextant", "network", "create", "x", "--wait=1s").refused(t, 1, `network create: the host did not answer within 1s; see sextant status`)
+		h.run("sextant", "port", "plug", "p", "network=w", "tap=t0", "--wait=1s").refused(t, 1, `port plug: the host did not answer within 1s; see sextant status`)
+	})
+	// Reading goes on, and who does not wait is content.
+	h.sh("sextant network create y --no-wait; sextant network show y; sextant network delete y --no-wait")
+}
+
+// TestServeRefuses: settings that cannot be are one line, too, and so is a
+// second daemon.
+func TestServeRefuses(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.serve()
+	h.sh("printf 'state-dri = \"/x\"\n' >/etc/unknown.toml; printf 'x = [\n' >/etc/broken.toml")
+	for _, tc := range []struct {
+		flags string
+		code  int
+		want  string
+	}{
+		{"", 1, `process [0-9]+ .*; stop it, or give this one a directory of its own`},
+		{"--state-dir=" + h.Dir() + "/other", 1, `another daemon \(process [0-9]+\) runs with run directory /run/sextant; stop it, or choose another`},
+		{"--state-dir=relative", 1, `state-dir: "relative" is not an absolute path`},
+		{"--run-dir=/" + strings.Repeat("x", 100), 1, `run-dir: .*too long.*; at most 90`},
+		{"--log-level=loud", 1, `log-level: "loud" is no level; say debug`},
+		{"--host=a/b", 1, `host: "a/b" is no host name; letters`},
+		{"--store=ftp://x", 1, `store\.endpoints: .*ftp://x.*; for example https://`},
+		{"--config=/nonexistent", 1, `config: .*/nonexistent`},
+		{"--config=/etc/unknown.toml", 1, `/etc/unknown\.toml: state-dri: there is no such key; did you mean state-dir\?`},
+		{"--config=/etc/broken.toml", 1, `/etc/broken\.toml: .*line`},
+		{"--colour=red", 64, `unknown flag: --colour`},
+		{"now", 64, `now`},
+	} {
+		args := strings.Fields(tc.flags)
+		if !strings.Contains(tc.flags, "state-dir") {
+			args = append(args, "--state-dir="+h.stateDir())
+		}
+		t.Run(tc.flags, func(t *testing.T) {
+			h.run(append([]string{"sextant", "serve"}, args...)...).refused(t, tc.code, tc.want)
+		})
+	}
+	h.ready()
 }
