@@ -125,7 +125,8 @@ func (r *reporter) putBack(batch []vnet.Object) {
 
 // hostFacts is what other parts need to know of the host.
 func (a *Agent) hostFacts(f *plan.Facts) vnet.HostFacts {
-	out := vnet.HostFacts{Version: a.cfg.Version, Features: a.cfg.Features, Prefixes: foreignPrefixes(f)}
+	out := vnet.HostFacts{Version: a.cfg.Version, Features: a.cfg.Features}
+	out.Prefixes, out.Uses = foreignPrefixes(f)
 	for _, name := range slices.Sorted(maps.Keys(f.Uplinks)) {
 		out.Uplinks = append(out.Uplinks, f.Uplinks[name])
 	}
@@ -135,17 +136,24 @@ func (a *Agent) hostFacts(f *plan.Facts) vnet.HostFacts {
 // hostPrefixes bounds what is reported; a full routing table is not.
 const hostPrefixes = 1000
 
-// foreignPrefixes are the prefixes in use on the host that are not ours.
-func foreignPrefixes(f *plan.Facts) []netip.Prefix {
-	set := map[netip.Prefix]bool{}
+// foreignPrefixes are the prefixes in use on the host that are not ours, and
+// what uses them: an address rather than its route.
+func foreignPrefixes(f *plan.Facts) ([]netip.Prefix, map[string]string) {
+	set, what := map[netip.Prefix]bool{}, map[string]string{}
 	for _, u := range usesOf(f) {
-		if len(set) < hostPrefixes {
-			set[u.Prefix] = true
+		if len(set) >= hostPrefixes {
+			break
+		}
+		set[u.Prefix] = true
+		// Links come in no order: the same facts must give the same words.
+		key := u.Prefix.String()
+		if now := what[key]; now == "" || u.Label < now {
+			what[key] = u.Label
 		}
 	}
 	out := slices.Collect(maps.Keys(set))
 	slices.SortFunc(out, func(a, b netip.Prefix) int { return strings.Compare(a.String(), b.String()) })
-	return out
+	return out, what
 }
 
 // sameForPlans reports whether two states of the facts give the same plans.

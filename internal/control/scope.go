@@ -164,15 +164,24 @@ func (c *Control) checkOutside(ctx context.Context, scope vnet.Scope, n *vnet.Ne
 	if err != nil {
 		return err
 	}
-	for _, p := range o.(*vnet.Host).Facts.Prefixes {
+	facts := o.(*vnet.Host).Facts
+	for _, p := range facts.Prefixes {
 		if p.Overlaps(s.Prefix) && p.Bits() > 0 {
-			e := vnet.Errorf(vnet.ErrOverlap, "%s overlaps %s, which host %s uses itself", s.Prefix, p, c.host).
+			e := vnet.Errorf(vnet.ErrOverlap, "%s overlaps %s, which host %s uses itself%s", s.Prefix, p, c.host, usedBy(facts, p)).
 				WithHint("choose another prefix, or put the network on a router of its own")
 			e.Field = prefixField(n, s)
 			return e
 		}
 	}
 	return nil
+}
+
+// usedBy says in brackets what uses a prefix on a host, if that is known.
+func usedBy(f vnet.HostFacts, p netip.Prefix) string {
+	if what := f.Uses[p.String()]; what != "" {
+		return " (" + what + ")"
+	}
+	return ""
 }
 
 // committed keeps the caches up to date with what this process wrote itself.

@@ -190,7 +190,7 @@ func (w *whyer) uplinks(ctx context.Context) error {
 		for _, p := range h.Facts.Prefixes {
 			if p.Contains(w.a) {
 				w.rest = append(w.rest, Reason{Ref: vnet.RefOf(h), Name: string(h.ID), Prefix: p,
-					Text: fmt.Sprintf("it lies in %s, which host %s uses itself", p, h.ID)})
+					Text: fmt.Sprintf("it lies in %s, which host %s uses itself%s", p, h.ID, usedBy(h.Facts, p))})
 			}
 		}
 	}

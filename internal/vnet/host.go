@@ -46,8 +46,10 @@ type HostFacts struct {
 	Kernel   string         `json:"kernel,omitempty"`
 	Features []Feature      `json:"features,omitempty" doc:"what the kernel can and cannot do"`
 	Prefixes []netip.Prefix `json:"prefixes,omitempty" doc:"prefixes in use on the host that are not ours"`
-	Uplinks  []Uplink       `json:"uplinks,omitempty"`
-	Problems []Problem      `json:"problems,omitempty"`
+	// Uses says, by the text of a prefix, what uses it.
+	Uses     map[string]string `json:"uses,omitempty" doc:"what uses each of the prefixes"`
+	Uplinks  []Uplink          `json:"uplinks,omitempty"`
+	Problems []Problem         `json:"problems,omitempty"`
 }
 
 // Feature is one kernel feature, probed once, by name.

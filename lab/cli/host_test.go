@@ -149,12 +149,13 @@ func (r result) refused(t *testing.T, code int, want string) {
 
 // state is everything that a refused command must leave as it is: what is
 // wished, but for how often it was written (a plug that its host could not do
-// is taken back), and the kernel, but for counters.
+// is taken back), and the kernel, but for counters and
+// whether links have a carrier yet.
 func (h *host) state() string {
 	h.t.Helper()
 	return h.sh(`{ for noun in network subnet port reservation router pool; do sextant $noun list -A -o json; done
 sextant project list -o json
-ip -o link; ip -o addr | sed 's/\(valid\|preferred\)_lft.*//'
+ip -o link | sed 's/NO-CARRIER,//; s/,LOWER_UP//; s/ state [A-Z]* / /'; ip -o addr | sed 's/\(valid\|preferred\)_lft.*//'
 ip netns list; nft list ruleset
 } | grep -v -e '"\(revision\|generation\|updated\)":' -e ' expires '`)
 }
