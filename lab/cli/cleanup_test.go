@@ -36,6 +36,7 @@ ip link set up0 addrgenmode none up; ip link set up1 addrgenmode none up
 timeout 5 sh -c 'until ip -o link show up1 | grep -q "state UP"; do :; done'
 ip addr add 192.0.2.2/24 dev up0; ip route add default via 192.0.2.1
 ip addr add 2001:db8:0:1::2/64 dev up0 nodad; ip route add default via 2001:db8:0:1::1
+timeout 5 sh -c 'until ip -6 route show table local | grep -q 2001:db8:0:1::2; do :; done'
 `
 
 // TestCleanup: nothing of ours is left after cleanup, whether the daemon runs,
