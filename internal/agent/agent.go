@@ -87,6 +87,11 @@ type Agent struct {
 // resyncEvery is how often everything is compared without cause.
 const resyncEvery = 5 * time.Minute
 
+// passApart is how long after the begin of a pass the next one begins at the
+// earliest. Who waits for a network is slower than that and loses nothing;
+// ports that come by the hundred per second share passes and reports.
+const passApart = 10 * time.Millisecond
+
 // New makes an agent; Run starts it.
 func New(cfg Config) (*Agent, error) {
 	if cfg.Host == "" || cfg.Kernel == nil || cfg.Finder == nil || cfg.Store == nil || cfg.InNS == nil {
@@ -138,16 +143,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer resync.Stop()
 	check := time.NewTicker(2 * time.Second)
 	defer check.Stop()
+	begun := time.Time{} // the last pass
+	wait := time.NewTimer(time.Hour)
+	defer wait.Stop()
 	full := true
 	for {
-		a.work(ctx, full)
-		full = false
+		if left := passApart - time.Since(begun); a.due(full) && left > 0 {
+			wait.Reset(left)
+		} else if a.due(full) {
+			begun = time.Now()
+			a.work(ctx, full)
+			full = false
+		}
 		select {
 		case <-ctx.Done():
 			return errors.Join(a.srv.close()...)
 		case <-in.wake: // taken below
+		case <-wait.C:
 		case f := <-a.cfg.Finder.Changed():
-			full = a.find(f)
+			full = a.find(f) || full
 		case h := <-a.ears.heard():
 			a.ears.take(h)
 		case f := <-a.calls:
@@ -161,6 +175,11 @@ func (a *Agent) Run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// due reports whether there is something for a pass to do.
+func (a *Agent) due(full bool) bool {
+	return full || a.climb || len(a.dirty)+len(a.changed)+len(a.zones) > 0
 }
 
 // drain takes what else is waiting, so that a burst is worked in one pass.
@@ -333,6 +352,7 @@ func (a *Agent) takeFacts() {
 	old := a.facts
 	now := *a.cfg.Finder.Facts()
 	now.Rungs = a.rungs
+	now.Index()
 	a.facts = &now
 	a.srv.dns.SetUpstreams(now.Resolvers)
 	a.ears.setLinks(now.Links)

@@ -5,15 +5,18 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// union is the host's plan in the making: the items of all fragments, each
-// with the owners that ask for it. An item goes when its last owner does.
+// union is the host's plan in the making: the items of all fragments, and how
+// many owners ask for each. An item goes when its last owner does.
+//
+// Nearly all items have one owner, and there are about thirty per network, so
+// who the owners are is looked up in the fragments when somebody asks.
 type union struct {
 	fragments map[vnet.Ref]*plan.Fragment
-	owners    map[plan.Key]map[vnet.Ref]plan.Item
+	asked     map[plan.Key]int32
 }
 
 func newUnion() *union {
-	return &union{fragments: map[vnet.Ref]*plan.Fragment{}, owners: map[plan.Key]map[vnet.Ref]plan.Item{}}
+	return &union{fragments: map[vnet.Ref]*plan.Fragment{}, asked: map[plan.Key]int32{}}
 }
 
 // change collects what a pass over some fragments adds up to.
@@ -29,26 +32,24 @@ func newChange() *change {
 // set replaces the owner's fragment and records in c what the kernel must be
 // told.
 func (u *union) set(f *plan.Fragment, c *change) {
-	old := u.fragments[f.Owner]
-	now := map[plan.Key]plan.Item{}
-	for _, i := range f.Items {
-		now[i.Key()] = i
+	var had map[plan.Key]plan.Item
+	if old := u.fragments[f.Owner]; old != nil {
+		had = byKey(old.Items)
 	}
-	if old != nil {
-		for _, i := range old.Items {
-			if _, stays := now[i.Key()]; !stays {
-				u.drop(f.Owner, i, c)
-			}
+	now := byKey(f.Items)
+	for k, i := range had {
+		if _, stays := now[k]; !stays {
+			u.drop(k, i, c)
 		}
 	}
 	for k, i := range now {
-		if u.owners[k] == nil {
-			u.owners[k] = map[vnet.Ref]plan.Item{}
+		before, there := had[k]
+		if !there {
+			u.asked[k]++
 		}
-		if u.owners[k][f.Owner] == i {
+		if there && before == i {
 			continue
 		}
-		u.owners[k][f.Owner] = i
 		c.put[k] = i
 		delete(c.del, k)
 	}
@@ -59,34 +60,54 @@ func (u *union) set(f *plan.Fragment, c *change) {
 	u.fragments[f.Owner] = f
 }
 
-func (u *union) drop(owner vnet.Ref, i plan.Item, c *change) {
-	k := i.Key()
-	delete(u.owners[k], owner)
-	if len(u.owners[k]) > 0 {
+func byKey(items []plan.Item) map[plan.Key]plan.Item {
+	out := make(map[plan.Key]plan.Item, len(items))
+	for _, i := range items {
+		out[i.Key()] = i
+	}
+	return out
+}
+
+func (u *union) drop(k plan.Key, i plan.Item, c *change) {
+	if u.asked[k]--; u.asked[k] > 0 {
 		return
 	}
-	delete(u.owners, k)
+	delete(u.asked, k)
 	delete(c.put, k)
 	c.del[k] = i
 }
 
-// items is the whole plan.
-func (u *union) items() map[plan.Key]plan.Item {
-	out := make(map[plan.Key]plan.Item, len(u.owners))
-	for k, owners := range u.owners {
-		for _, i := range owners {
-			out[k] = i
-			break
+// items is the whole plan, what several owners ask for once.
+func (u *union) items() []plan.Item {
+	out := make([]plan.Item, 0, len(u.asked))
+	shared := map[plan.Key]bool{}
+	for _, f := range u.fragments {
+		for _, i := range f.Items {
+			k := i.Key()
+			if u.asked[k] > 1 {
+				if shared[k] {
+					continue
+				}
+				shared[k] = true
+			}
+			out = append(out, i)
 		}
 	}
 	return out
 }
 
-// ownersOf lists who asks for an item.
-func (u *union) ownersOf(k plan.Key) []vnet.Ref {
-	out := make([]vnet.Ref, 0, len(u.owners[k]))
-	for r := range u.owners[k] {
-		out = append(out, r)
+// ownersOf lists who asks for each of some items.
+func (u *union) ownersOf(keys map[plan.Key]bool) map[plan.Key][]vnet.Ref {
+	if len(keys) == 0 {
+		return nil
+	}
+	out := make(map[plan.Key][]vnet.Ref, len(keys))
+	for r, f := range u.fragments {
+		for _, i := range f.Items {
+			if k := i.Key(); keys[k] {
+				out[k] = append(out[k], r)
+			}
+		}
 	}
 	return out
 }

@@ -54,7 +54,7 @@ func (a *Agent) apply(ctx context.Context, c *change, full bool) {
 	defer a.cfg.Finder.Own()()
 	switch {
 	case full:
-		a.cfg.Kernel.Want(slices.Collect(maps.Values(a.union.items())))
+		a.cfg.Kernel.Want(a.union.items())
 		res, err := a.cfg.Kernel.Resync(ctx)
 		if err != nil {
 			a.log.Warn("the kernel does not say what it has", "error", err)
@@ -168,11 +168,9 @@ func (a *Agent) report(owners []vnet.Ref, before map[plan.Key]error) {
 	for _, r := range owners {
 		refs[r] = true
 	}
-	for _, m := range []map[plan.Key]error{before, a.failed} {
-		for k := range m {
-			for _, r := range a.union.ownersOf(k) {
-				refs[r] = true
-			}
+	for _, owners := range a.union.ownersOf(differing(before, a.failed)) {
+		for _, r := range owners {
+			refs[r] = true
 		}
 	}
 	clear(a.changed)
@@ -182,6 +180,20 @@ func (a *Agent) report(owners []vnet.Ref, before map[plan.Key]error) {
 			a.rep.status(s)
 		}
 	}
+}
+
+// differing lists the items of which two states of the kernel's errors say
+// different things.
+func differing(a, b map[plan.Key]error) map[plan.Key]bool {
+	out := map[plan.Key]bool{}
+	for _, m := range [][2]map[plan.Key]error{{a, b}, {b, a}} {
+		for k, err := range m[0] {
+			if other := m[1][k]; other == nil || other.Error() != err.Error() {
+				out[k] = true
+			}
+		}
+	}
+	return out
 }
 
 // statusOf is what there is to say of an object, nil for kinds that have no
@@ -315,12 +327,15 @@ func kindOr(err error, other vnet.ErrKind) vnet.ErrKind {
 // tellMended makes an event of what somebody else had changed, but not of what
 // this pass planned anew.
 func (a *Agent) tellMended(mended []plan.Key, c *change) {
-	nets := map[vnet.Ref]int{}
+	keys := map[plan.Key]bool{}
 	for _, k := range mended {
-		if c.put[k] != nil || c.del[k] != nil {
-			continue
+		if c.put[k] == nil && c.del[k] == nil {
+			keys[k] = true
 		}
-		for _, r := range a.union.ownersOf(k) {
+	}
+	nets := map[vnet.Ref]int{}
+	for _, owners := range a.union.ownersOf(keys) {
+		for _, r := range owners {
 			nets[r]++
 		}
 	}

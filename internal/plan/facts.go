@@ -2,6 +2,8 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -18,6 +20,37 @@ type Facts struct {
 	Uplinks   map[string]vnet.Uplink // by link name: every link with a default route
 	Rungs     map[vnet.ID]Rung       // what the ladder decided for each network
 	Resolvers []netip.AddrPort       // the host's own name servers, loopback ones resolved to real ones where known
+
+	strangers map[string][]string // see Index
+}
+
+// Index prepares the facts for many plans, which then need not look through all
+// links for the members of one bridge. To be called anew when Links changes.
+func (f *Facts) Index() {
+	f.strangers = map[string][]string{}
+	for _, l := range f.Links {
+		if l.Master != "" && !strings.HasPrefix(l.Alias, AliasPrefix) {
+			f.strangers[l.Master] = append(f.strangers[l.Master], l.Name)
+		}
+	}
+	for _, names := range f.strangers {
+		slices.Sort(names)
+	}
+}
+
+// strangersIn lists the members of a bridge that are not ours, sorted.
+func (f *Facts) strangersIn(bridge string) []string {
+	if f.strangers != nil {
+		return f.strangers[bridge]
+	}
+	var names []string
+	for _, l := range f.Links {
+		if l.Master == bridge && !strings.HasPrefix(l.Alias, AliasPrefix) {
+			names = append(names, l.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Link is a link of the host's namespace.

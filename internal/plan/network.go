@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -127,14 +126,7 @@ func (p *networkPlan) bridgeMAC(gatewayHere bool) vnet.MAC {
 // planPorts puts every member of the bridge, ours or plugged by others, under
 // the bridge table.
 func (p *networkPlan) planPorts() {
-	var names []string
-	for _, l := range p.f.Links {
-		if l.Master == p.bridge && !strings.HasPrefix(l.Alias, AliasPrefix) {
-			names = append(names, l.Name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range p.f.strangersIn(p.bridge) {
 		p.add(portElements(name, p.n, p.mode)...)
 	}
 }
