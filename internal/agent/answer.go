@@ -68,16 +68,6 @@ type Cleaned struct {
 	Why     string `json:"why,omitempty"` // one of the failures
 }
 
-// cleanup removes everything that Sextant put on this host. The agent then
-// rests until it is started again; what is wished stays in the store.
-func (a *Agent) cleanup(ctx context.Context) (Cleaned, error) {
-	a.resting = true
-	for id := range a.srv.services {
-		a.srv.setService(id, nil, nil)
-	}
-	return Clean(ctx, a.cfg.Kernel)
-}
-
 // Clean removes everything with our mark from the kernel, and gives the
 // settings that were changed their values back. It needs no agent, but there
 // must be none at work.

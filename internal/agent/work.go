@@ -15,7 +15,11 @@ import (
 // work is one pass: ask the ladder, plan what changed, make the kernel and the
 // servers fit, report. With full, everything is compared with the kernel.
 func (a *Agent) work(ctx context.Context, full bool) {
-	if !a.settled || a.resting {
+	if a.resting {
+		a.reportResting()
+		return
+	}
+	if !a.settled {
 		return // without a word from the store, an empty plan would prune everything
 	}
 	start := time.Now()

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/netnstest"
 )
 
 // kernel is what cleanup must leave as it was before the daemon came: links,
@@ -72,6 +75,7 @@ func TestCleanup(t *testing.T) {
 				t.Errorf("cleanup left the host changed:\n%s", difference(before, after))
 			}
 			if end == "running" {
+				h.resting()
 				return
 			}
 			r = h.run("sextant", "cleanup", "--state-dir", h.stateDir(), "-o", "json")
@@ -80,6 +84,22 @@ func TestCleanup(t *testing.T) {
 			}
 		})
 	}
+}
+
+// resting checks that a daemon whose host was cleaned up says so, to everybody
+// who asks or wishes, and works again when it is restarted.
+func (h *host) resting() {
+	h.t.Helper()
+	if out := h.sh("sextant status"); !strings.Contains(out, "problem: network w: this host was cleaned up") || strings.Contains(out, "running") {
+		h.t.Errorf("status after cleanup:\n%s", out)
+	}
+	h.run("sextant", "network", "create", "x", "--wait=10s").refused(h.t, 1, `network create: this host was cleaned up.*; restart the daemon`)
+	h.sh("sextant network delete l2")
+	h.kill("agent")
+	netnstest.Eventually(h.t, 20*time.Second, "everything is back", func() error {
+		_, err := h.Sh(h.ctx, "sextant network list | grep 'w  *running'; ip -o link | grep -q sx-w; ! ip -o link | grep sx-l2")
+		return err
+	})
 }
 
 // TestCleanupBesideAgent: while an agent lives that would put everything back,
