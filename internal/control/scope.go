@@ -260,8 +260,3 @@ func (c *Control) freeNumber(k vnet.Kind, n int) {
 		delete(cache.taken, n)
 	}
 }
-
-// contains reports whether any of the ranges has the address.
-func contains(rs []vnet.Range, a netip.Addr) bool {
-	return slices.ContainsFunc(rs, func(r vnet.Range) bool { return r.Contains(a) })
-}
