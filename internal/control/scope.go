@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"net/netip"
-	"slices"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
