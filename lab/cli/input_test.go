@@ -245,3 +245,31 @@ func TestServeRefuses(t *testing.T) {
 	}
 	h.ready()
 }
+
+// TestGroup: members of the group sextant may do what root may; who was thrown
+// out may not, even while old sessions still have the group, nor may strangers
+// who get at the socket.
+func TestGroup(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	const gid = "64999"
+	members := func(who string) {
+		h.sh("grep -v ^sextant: /etc/group >/etc/group.new || true; echo sextant:x:" + gid + ":" + who + " >>/etc/group.new; mv /etc/group.new /etc/group")
+	}
+	members("nobody")
+	h.serve()
+	if mode := h.sh("stat -c '%a %U %G' /run/sextant/api.sock"); mode != "660 root sextant" {
+		t.Errorf("the socket is %s", mode)
+	}
+	member := []string{"setpriv", "--reuid=65534", "--regid=65534", "--groups=" + gid, "sextant"}
+	for _, command := range []string{"status", "network create x", "network delete x"} {
+		if r := h.run(append(member[:len(member):len(member)], strings.Fields(command)...)...); r.code != 0 || r.stderr != "" {
+			t.Errorf("%s: %+v", command, r)
+		}
+	}
+	const stranger = `user nobody may not use Sextant; be root, or join the group: usermod -aG sextant nobody`
+	members("")
+	h.run(append(member, "network", "list")...).refused(t, 1, stranger)
+	h.sh("chmod 666 /run/sextant/api.sock")
+	h.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sextant", "network", "list").refused(t, 1, stranger)
+}
