@@ -31,7 +31,15 @@ var laws = []law{
 	{part: "internal/store/...", imports: []string{"internal/vnet"}},
 	{part: "internal/config", imports: []string{"internal/vnet"}},
 	{part: "internal/kernel/...", imports: []string{"internal/vnet", "internal/plan"}},
-	{part: "internal/server/*", imports: []string{"internal/vnet", "internal/plan", "internal/ipam"}},
+	{part: "internal/server/lease", imports: []string{"internal/vnet", "internal/plan", "internal/ipam"}, pure: true},
+	{part: "internal/server/listen", imports: []string{"internal/vnet", "internal/plan"}},
+	{part: "internal/server/dhcp", imports: []string{
+		"internal/vnet", "internal/plan", "internal/server/lease", "internal/server/listen",
+	}},
+	{part: "internal/server/*", imports: []string{
+		"internal/vnet", "internal/plan", "internal/ipam",
+		"internal/server/lease", "internal/server/listen", "internal/server/dhcp",
+	}},
 	{part: "internal/uplink/...", imports: []string{"internal/vnet", "internal/ipam"}},
 	{part: "internal/agent/...", imports: []string{
 		"internal/vnet", "internal/ipam", "internal/ladder", "internal/plan", "internal/explain",

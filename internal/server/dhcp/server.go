@@ -1,0 +1,228 @@
+package dhcp
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/listen"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Server answers on every network that it was told of. Its methods may be
+// called from any goroutine.
+type Server struct {
+	cfg  Config
+	nets *listen.Networks[Engine, Transport]
+	// early keeps what was said of networks that are not known yet. The lock
+	// is that of nets.
+	early map[vnet.ID]Engine
+}
+
+// New makes a server that listens nowhere yet.
+func New(cfg Config) *Server {
+	s := newServer(cfg)
+	go s.nets.Run()
+	return s
+}
+
+func newServer(cfg Config) *Server {
+	s := &Server{cfg: cfg.withDefaults(), early: make(map[vnet.ID]Engine)}
+	s.nets = listen.New(listen.Config[Engine, Transport]{
+		What: s.cfg.Name, Family: s.cfg.Family, InNS: s.cfg.InNS, Log: s.cfg.Log,
+		Open: s.cfg.Open, Neighbour: s.cfg.Neighbour,
+		Active: Engine.Active,
+		Work: func(n *listen.Network[Engine]) time.Duration {
+			n.Engine.Leases().Table().Expire(s.now())
+			return 0
+		},
+		Heard: s.heard,
+	})
+	return s
+}
+
+// now is the wall clock: promises to guests are kept by it.
+func (s *Server) now() time.Time { return s.cfg.Now().Round(0) }
+
+// SetNetwork serves the network as svc says. Saying the same twice changes
+// nothing; a link that is not there yet is waited for.
+func (s *Server) SetNetwork(svc plan.Service) {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	n := s.nets.Enter(svc, func() Engine {
+		e := s.engine(svc.Network)
+		delete(s.early, svc.Network)
+		return e
+	})
+	if n == nil {
+		return
+	}
+	n.Engine.Leases().Set(svc)
+	s.nets.Attach(n)
+}
+
+// engine returns the engine of a network, also of one that was not set yet.
+func (s *Server) engine(id vnet.ID) Engine {
+	if n := s.nets.Get(id); n != nil {
+		return n.Engine
+	}
+	if e := s.early[id]; e != nil {
+		return e
+	}
+	e := s.cfg.Engine()
+	s.early[id] = e
+	return e
+}
+
+// RemoveNetwork stops serving the network. What is known of its ports stays
+// until RemoveGuest, so that the network can be set again; without ports, its
+// leases are forgotten.
+func (s *Server) RemoveNetwork(id vnet.ID) {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	n := s.nets.Remove(id)
+	if n == nil {
+		return
+	}
+	n.Engine.Leases().Stop()
+	n.Engine.Abandon()
+	if n.Engine.Leases().Guests() > 0 {
+		s.early[id] = n.Engine
+	}
+}
+
+// SetGuest tells what is known of a port beforehand. Guests, reservations and
+// leases may come before their network.
+func (s *Server) SetGuest(g plan.Guest) {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	s.engine(g.Network).Leases().SetGuest(g)
+}
+
+// RemoveGuest forgets a port.
+func (s *Server) RemoveGuest(network, port vnet.ID) {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	if n := s.nets.Get(network); n != nil {
+		n.Engine.Leases().RemoveGuest(port)
+	} else if e := s.early[network]; e != nil {
+		e.Leases().RemoveGuest(port)
+		if e.Leases().Unneeded() {
+			delete(s.early, network)
+		}
+	}
+}
+
+// SetReservations replaces the reservations of a network; each must have its
+// Address completed, and those of the other family are passed over.
+func (s *Server) SetReservations(network vnet.ID, rs []vnet.Reservation) {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	s.engine(network).Leases().SetReservations(rs)
+}
+
+// LoadLeases adds or replaces leases that are durable already: all of them at
+// start, later those that others changed. Leases of the other family are
+// passed over; one with Meta.Deleting set is forgotten.
+func (s *Server) LoadLeases(ls []vnet.Lease) {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	now := s.now()
+	for _, l := range ls {
+		s.engine(l.Network).Leases().Load(l, now)
+	}
+}
+
+// Problems returns what keeps networks from being served. A link that is not
+// there yet is none: that is the agent's to say.
+func (s *Server) Problems() map[vnet.ID][]vnet.Problem {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	out := make(map[vnet.ID][]vnet.Problem)
+	now := s.now()
+	for id, n := range s.nets.All() {
+		if p, ok := s.nets.Problem(n); ok {
+			out[id] = append(out[id], p)
+		}
+		if n.Engine.Leases().ServesAny() && !n.Engine.Active() {
+			out[id] = append(out[id], vnet.Problem{
+				Kind: vnet.ErrHost, Family: s.cfg.Family,
+				Msg:  fmt.Sprintf("no %s on %s: the host has no address in the network to serve from", s.cfg.Name, n.Service().Link),
+				Hint: fmt.Sprintf("give the network a gateway address of its own, or set %v.guests=manual", s.cfg.Family),
+			})
+		}
+		for a := range n.Engine.Leases().Conflicts(now) {
+			out[id] = append(out[id], vnet.Problem{
+				Kind: vnet.ErrExists, Family: s.cfg.Family,
+				Msg:  fmt.Sprintf("the guest that owns %v found it in use by somebody else", a),
+				Hint: "look for a guest with this address set by hand",
+			})
+		}
+	}
+	return out
+}
+
+// Close stops at once. Guests keep what they have.
+func (s *Server) Close() error { return s.nets.Close() }
+
+// heard handles one message.
+func (s *Server) heard(n *listen.Network[Engine], p listen.Packet) func() {
+	out, err := n.Engine.Receive(p, s.now())
+	if err != nil {
+		s.cfg.Log.Debug(s.cfg.Name+" message ignored", "link", n.Service().Link, "from", p.From, "err", err)
+	}
+	s.send(n, out.Send)
+	return s.carryOut(n, out)
+}
+
+// send sends replies on the network's link.
+func (s *Server) send(n *listen.Network[Engine], out []Reply) {
+	t, index, ok := s.nets.Out(n)
+	if !ok {
+		return
+	}
+	for _, r := range out {
+		if err := t.Send(index, n.Service().MAC, r); err != nil {
+			s.cfg.Log.Warn(s.cfg.Name+" reply not sent", "link", n.Service().Link, "to", r.To, "err", err)
+		}
+	}
+}
+
+// carryOut returns what does that of the effects which needs others, without
+// the lock, since claims may be answered before Commit returns; nil if nothing
+// does.
+func (s *Server) carryOut(n *listen.Network[Engine], out Effects) func() {
+	if len(out.Granted)+len(out.Release)+len(out.Claim) == 0 {
+		return nil
+	}
+	return func() {
+		for _, l := range out.Granted {
+			s.cfg.Granted(l)
+		}
+		for _, l := range out.Release {
+			s.cfg.Claims.Release(l)
+		}
+		for _, c := range out.Claim {
+			s.cfg.Claims.Commit(c.Lease, func(err error) { s.committed(n, c, err) })
+		}
+	}
+}
+
+// committed answers the client whose claim was made.
+func (s *Server) committed(n *listen.Network[Engine], c Claim, err error) {
+	s.nets.Lock()
+	if !s.nets.Has(n) {
+		s.nets.Unlock()
+		return
+	}
+	if err != nil {
+		s.cfg.Log.Warn("lease not claimed", "address", c.Lease.Address, "network", n.Service().Name, "err", err)
+	}
+	out := n.Engine.Committed(c, err, s.now())
+	s.send(n, out.Send)
+	after := s.carryOut(n, out)
+	s.nets.Unlock()
+	if after != nil {
+		after()
+	}
+}

@@ -1,0 +1,171 @@
+package lease
+
+import (
+	"net/netip"
+	"reflect"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Rules are what the families' protocols differ in. All are required but
+// Forgotten and Loaded.
+type Rules struct {
+	Family vnet.Family
+	How    vnet.How // what leases of the protocol say of themselves
+	Host   string   // likewise; may be empty
+	// Serves reports whether guests of a subnet of the family get addresses by
+	// the protocol.
+	Serves func(*plan.Subnet) bool
+	// Client is the key of a lease's client.
+	Client func(*vnet.Lease) string
+	// Key is what a reservation is found by; zero: by nothing.
+	Key func(*vnet.Reservation) Key
+	// Forgotten, if set, is told of a port that goes or changes, and Loaded of
+	// a lease that was made durable earlier.
+	Forgotten func(port vnet.ID)
+	Loaded    func(*vnet.Lease)
+}
+
+// Book is what is known of the addresses of one network in one family.
+type Book struct {
+	rules   Rules
+	svc     plan.Service
+	stopped bool // since the last Set
+	pools   map[vnet.ID]*pool
+	table   *Table
+
+	guests map[vnet.ID]*plan.Guest
+	byMAC  map[vnet.MAC]vnet.ID
+	owned  map[netip.Addr]owner
+
+	reservations []vnet.Reservation
+	reserved     map[Key][]int
+	// conflicts are addresses of ports that a guest found in use elsewhere.
+	conflicts map[netip.Addr]time.Time
+}
+
+// NewBook returns the book of a network of which nothing is known.
+func NewBook(r Rules) *Book {
+	return &Book{
+		rules: r, pools: make(map[vnet.ID]*pool), table: newTable(),
+		guests: make(map[vnet.ID]*plan.Guest), byMAC: make(map[vnet.MAC]vnet.ID), owned: make(map[netip.Addr]owner),
+		conflicts: make(map[netip.Addr]time.Time),
+	}
+}
+
+// Leases returns b, for interfaces of what b is embedded in.
+func (b *Book) Leases() *Book { return b }
+
+// Set takes the wish of the network.
+func (b *Book) Set(svc plan.Service) {
+	for i := range svc.Subnets {
+		sub := &svc.Subnets[i]
+		if old := b.Subnet(sub.ID); sub.Family != b.rules.Family || old != nil && b.pools[sub.ID] != nil &&
+			old.Prefix == sub.Prefix && reflect.DeepEqual(old.Ranges, sub.Ranges) {
+			continue
+		}
+		b.pools[sub.ID] = newPool(sub)
+	}
+	b.svc, b.stopped = svc, false
+	for id := range b.pools {
+		if b.Subnet(id) == nil {
+			delete(b.pools, id)
+		}
+	}
+}
+
+// Stop ends the service; ports, reservations and leases are kept.
+func (b *Book) Stop() {
+	b.Set(plan.Service{})
+	b.stopped = true
+}
+
+// Unneeded reports whether a network that is not served has nothing left that
+// would be missed if it were served again.
+func (b *Book) Unneeded() bool {
+	return len(b.guests) == 0 && (b.stopped || b.table.Len() == 0)
+}
+
+// Service is the wish of the network, only to be read.
+func (b *Book) Service() *plan.Service { return &b.svc }
+
+// Table is the network's dynamic leases.
+func (b *Book) Table() *Table { return b.table }
+
+// ours reports whether the address is of the book's family.
+func (b *Book) ours(a netip.Addr) bool {
+	if b.rules.Family == vnet.IPv4 {
+		return a.Is4()
+	}
+	return a.Is6()
+}
+
+// Subnet returns a subnet of the family by its ID, or nil.
+func (b *Book) Subnet(id vnet.ID) *plan.Subnet {
+	for i := range b.svc.Subnets {
+		if s := &b.svc.Subnets[i]; s.ID == id && s.Family == b.rules.Family {
+			return s
+		}
+	}
+	return nil
+}
+
+// SubnetOf returns the subnet of the family that an address is in, or nil.
+func (b *Book) SubnetOf(a netip.Addr) *plan.Subnet {
+	for i := range b.svc.Subnets {
+		if s := &b.svc.Subnets[i]; s.Family == b.rules.Family && s.Prefix.Contains(a) {
+			return s
+		}
+	}
+	return nil
+}
+
+// Serves reports whether guests of the subnet get addresses by the protocol.
+func (b *Book) Serves(s *plan.Subnet) bool { return s.Family == b.rules.Family && b.rules.Serves(s) }
+
+// ServesAny reports whether guests of any subnet do.
+func (b *Book) ServesAny() bool {
+	for i := range b.svc.Subnets {
+		if b.Serves(&b.svc.Subnets[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// Load takes a lease that is durable already; those of the other family are
+// passed over, one with Meta.Deleting set is forgotten.
+func (b *Book) Load(l vnet.Lease, now time.Time) {
+	if l.Family != b.rules.Family || !b.ours(l.Address) {
+		return
+	}
+	old := b.table.At(l.Address)
+	if l.Deleting != nil {
+		if old != nil && old.State != Offered {
+			b.table.Release(old)
+		}
+		return
+	}
+	if b.rules.Loaded != nil {
+		b.rules.Loaded(&l)
+	}
+	e := &Entry{Lease: l, Client: b.rules.Client(&l), State: Bound, Until: l.Expires}
+	switch {
+	case l.Declined:
+		e.State, e.Client = Declined, ""
+	case l.How != b.rules.How:
+		if old != nil && old.State == Bound {
+			return // what we gave, seen in use; or somebody who has no right to it
+		}
+		e.State, e.Client = Foreign, ""
+	}
+	if !l.Expires.IsZero() && !l.Expires.After(now) {
+		if e.Client == "" {
+			return
+		}
+		e.State, e.Until = Idle, time.Time{}
+	}
+	b.table.Put(e)
+}

@@ -1,0 +1,188 @@
+package lease
+
+import (
+	"container/heap"
+	"container/list"
+	"net/netip"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// State is where a dynamic address is in its life.
+type State int
+
+// The states of an address.
+const (
+	Offered  State = iota // promised to a client for a short while, in memory only
+	Bound                 // leased
+	Declined              // found in use elsewhere, kept back until its deadline
+	Foreign               // in use by somebody who did not ask us
+	Idle                  // expired or released, remembered for its last client
+)
+
+// Entry is what is known of one dynamic address. Those in a table are only to
+// be read.
+type Entry struct {
+	Lease  vnet.Lease // valid in every state but Offered, where it has address, subnet and client only
+	Client string     // key of the client; empty: nobody's
+	State  State
+	Until  time.Time // deadline; zero: none
+	pos    int       // in the heap, or -1
+	elem   *list.Element
+}
+
+// clientKey finds a client's address in a subnet.
+type clientKey struct {
+	client string
+	subnet vnet.ID
+}
+
+// Table indexes a network's dynamic addresses by address, by client and by
+// deadline. Every operation is O(log n) or better.
+type Table struct {
+	byAddress map[netip.Addr]*Entry
+	byClient  map[clientKey]*Entry
+	deadlines deadlines
+	// idles are the idle entries, the longest idle first.
+	idles  *list.List
+	offers int // entries that are only offered
+}
+
+func newTable() *Table {
+	return &Table{
+		byAddress: make(map[netip.Addr]*Entry), byClient: make(map[clientKey]*Entry), idles: list.New(),
+	}
+}
+
+// At returns what is known of an address, or nil.
+func (t *Table) At(a netip.Addr) *Entry { return t.byAddress[a] }
+
+// Len returns how many addresses something is known of.
+func (t *Table) Len() int { return len(t.byAddress) }
+
+// Offers returns how many addresses are only offered.
+func (t *Table) Offers() int { return t.offers }
+
+// Find returns the client's entry in a subnet, or nil.
+func (t *Table) Find(client string, subnet vnet.ID) *Entry {
+	return t.byClient[clientKey{client, subnet}]
+}
+
+// Put adds an entry, replacing whatever held its address and whatever else the
+// client had in that subnet.
+func (t *Table) Put(e *Entry) {
+	if old := t.byAddress[e.Lease.Address]; old != nil {
+		t.Remove(old)
+	}
+	k := clientKey{e.Client, e.Lease.Subnet}
+	if e.Client != "" {
+		if old := t.byClient[k]; old != nil {
+			t.Remove(old)
+		}
+		t.byClient[k] = e
+	}
+	t.byAddress[e.Lease.Address] = e
+	e.pos, e.elem = -1, nil
+	if e.State == Idle {
+		e.elem = t.idles.PushBack(e)
+		return
+	}
+	if e.State == Offered {
+		t.offers++
+	}
+	if !e.Until.IsZero() {
+		heap.Push(&t.deadlines, e)
+	}
+}
+
+// Remove forgets an entry.
+func (t *Table) Remove(e *Entry) {
+	t.unlink(e)
+	if t.byAddress[e.Lease.Address] == e {
+		delete(t.byAddress, e.Lease.Address)
+	}
+	if k := (clientKey{e.Client, e.Lease.Subnet}); t.byClient[k] == e {
+		delete(t.byClient, k)
+	}
+}
+
+// unlink takes an entry out of the queues of its state.
+func (t *Table) unlink(e *Entry) {
+	if e.State == Offered {
+		t.offers--
+	}
+	if e.pos >= 0 {
+		heap.Remove(&t.deadlines, e.pos)
+	}
+	if e.elem != nil {
+		t.idles.Remove(e.elem)
+		e.elem = nil
+	}
+}
+
+// Release makes an entry idle: free for others, kept for its client while
+// there is room. What was only offered or never had a client is forgotten.
+func (t *Table) Release(e *Entry) {
+	if e.State == Offered || e.Client == "" || e.State == Declined || e.State == Foreign {
+		t.Remove(e)
+		return
+	}
+	t.unlink(e)
+	e.State, e.Until = Idle, time.Time{}
+	e.elem = t.idles.PushBack(e)
+	if t.idles.Len() > maxIdle {
+		t.Remove(t.idles.Front().Value.(*Entry))
+	}
+}
+
+// oldestIdle returns the address in the subnet that nobody has used for longest
+// and that is usable. It looks at a bounded number of entries.
+func (t *Table) oldestIdle(subnet vnet.ID, usable func(netip.Addr) bool) (netip.Addr, bool) {
+	elem := t.idles.Front()
+	for range sweepSteps {
+		if elem == nil {
+			break
+		}
+		e := elem.Value.(*Entry)
+		if e.Lease.Subnet == subnet && usable(e.Lease.Address) {
+			return e.Lease.Address, true
+		}
+		elem = elem.Next()
+	}
+	return netip.Addr{}, false
+}
+
+// Expire releases every entry whose deadline has passed.
+func (t *Table) Expire(now time.Time) {
+	for len(t.deadlines) > 0 && !t.deadlines[0].Until.After(now) {
+		t.Release(t.deadlines[0])
+	}
+}
+
+// deadlines is a heap of entries by deadline.
+type deadlines []*Entry
+
+func (d deadlines) Len() int           { return len(d) }
+func (d deadlines) Less(i, j int) bool { return d[i].Until.Before(d[j].Until) }
+func (d deadlines) Swap(i, j int) {
+	d[i], d[j] = d[j], d[i]
+	d[i].pos, d[j].pos = i, j
+}
+
+// Push is for package heap.
+func (d *deadlines) Push(x any) {
+	e := x.(*Entry)
+	e.pos = len(*d)
+	*d = append(*d, e)
+}
+
+// Pop is for package heap.
+func (d *deadlines) Pop() any {
+	old := *d
+	e := old[len(old)-1]
+	old[len(old)-1] = nil
+	*d = old[:len(old)-1]
+	e.pos = -1
+	return e
+}

@@ -1,0 +1,307 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+const (
+	// pollMissing is how often a link that is not there is looked for.
+	pollMissing = 100 * time.Millisecond
+	// PollLinks is how often every link's index is checked, and the longest
+	// that Run sleeps: what is due comes at most so late after a suspend.
+	PollLinks = time.Second
+)
+
+// Packet is a message as it arrived.
+type Packet struct {
+	Index    int        // of the link
+	From     netip.Addr // without zone
+	MAC      vnet.MAC   // the sender's as Config.Neighbour saw it, else zero
+	HopLimit int        // 0: the transport does not say
+	Data     []byte     // the reader's: not to be kept
+}
+
+// Transport is the sockets of one namespace.
+type Transport interface {
+	// Index returns the index of a link, or an error of unix.ENODEV.
+	Index(link string) (int, error)
+	// Join makes messages on the link arrive; joining twice is no error. A
+	// *PortError says who is in the way.
+	Join(link string, index int) error
+	// Leave undoes Join, also for a link that is gone.
+	Leave(index int)
+	Close() error
+}
+
+// InNS runs f in the named network namespace ("" is the host's own) and
+// returns f's error; sockets that f opens stay there.
+type InNS func(ns string, f func() error) error
+
+// Config says what is listened for. What is called "locked" below is called
+// with the networks locked, and may not lock them.
+type Config[E any, T Transport] struct {
+	// What names what guests do not get while we cannot listen: "no What on
+	// br0: …".
+	What   string
+	Family vnet.Family
+	InNS   InNS
+	Log    *slog.Logger
+	// Boot is the time since boot; nil: CLOCK_BOOTTIME.
+	Boot func() time.Duration
+	// Open opens the sockets of the namespace that inNS runs functions in, and
+	// tells recv what arrives until they are closed.
+	Open func(inNS func(func() error) error, recv func(Packet)) (T, error)
+	// Neighbour, if set, says which MAC has an address on a link.
+	Neighbour func(link string, ip netip.Addr) (vnet.MAC, bool)
+
+	// Active reports whether there is anything to listen for; locked.
+	Active func(E) bool
+	// Linked, if set, is told when the link came or went; locked.
+	Linked func(n *Network[E], up bool)
+	// Work does what is due and returns in how long it wants to be called
+	// again, 0: no matter when; locked.
+	Work func(*Network[E]) time.Duration
+	// Heard handles a packet; locked. What it returns, if anything, is called
+	// after unlocking.
+	Heard func(*Network[E], Packet) (after func())
+}
+
+// Network is one network's engine and where it listens. It is used while its
+// Networks are locked.
+type Network[E any] struct {
+	Engine E
+	// Err is why it is not listened on, or not spoken on; nil while the link
+	// is not there.
+	Err error
+
+	svc   plan.Service
+	index int           // of the link; 0: not there
+	tried time.Duration // when a port that others hold was last tried
+}
+
+// Service is the wish of the network, only to be read.
+func (n *Network[E]) Service() *plan.Service { return &n.svc }
+
+// Networks are all networks of a protocol. Lock them around everything but
+// Run and Close.
+type Networks[E any, T Transport] struct {
+	sync.Mutex
+	cfg    Config[E, T]
+	nets   map[vnet.ID]*Network[E]
+	spaces map[string]*space[E, T]
+	polled time.Duration // when every link was last looked at
+	closed bool
+	wake   chan struct{}
+	done   chan struct{}
+}
+
+// New returns no networks. Until Run runs, nothing is retried.
+func New[E any, T Transport](cfg Config[E, T]) *Networks[E, T] {
+	if cfg.Boot == nil {
+		cfg.Boot = BootTime
+	}
+	return &Networks[E, T]{
+		cfg: cfg, nets: make(map[vnet.ID]*Network[E]), spaces: make(map[string]*space[E, T]),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+}
+
+// Enter returns the network that svc is about, with an engine that fresh made
+// if it is new. It returns nil after Close. Attach is to follow.
+func (s *Networks[E, T]) Enter(svc plan.Service, fresh func() E) *Network[E] {
+	if s.closed {
+		return nil
+	}
+	n := s.nets[svc.Network]
+	if n != nil && (n.svc.NS != svc.NS || n.svc.Link != svc.Link) {
+		s.detach(n)
+		s.dropSpace(n.svc.NS, n)
+		n.Err = nil
+	}
+	if n == nil {
+		n = &Network[E]{Engine: fresh()}
+		s.nets[svc.Network] = n
+	}
+	n.svc = svc
+	return n
+}
+
+// Attach listens on the network's link, or waits for it.
+func (s *Networks[E, T]) Attach(n *Network[E]) {
+	s.attach(n, s.cfg.Boot())
+	s.Poke()
+}
+
+// Remove stops listening for a network, and returns it, or nil.
+func (s *Networks[E, T]) Remove(id vnet.ID) *Network[E] {
+	n := s.nets[id]
+	if n == nil {
+		return nil
+	}
+	s.detach(n)
+	delete(s.nets, id)
+	s.dropSpace(n.svc.NS, n)
+	return n
+}
+
+// Get returns a network, or nil.
+func (s *Networks[E, T]) Get(id vnet.ID) *Network[E] { return s.nets[id] }
+
+// All returns the networks.
+func (s *Networks[E, T]) All() iter.Seq2[vnet.ID, *Network[E]] { return maps.All(s.nets) }
+
+// Has reports whether the network has neither been removed nor made anew.
+func (s *Networks[E, T]) Has(n *Network[E]) bool { return s.nets[n.svc.Network] == n }
+
+// Namespaces returns in how many namespaces something is listened for.
+func (s *Networks[E, T]) Namespaces() int { return len(s.spaces) }
+
+// Out returns what to send with, and the index of the network's link; false if
+// it is not there.
+func (s *Networks[E, T]) Out(n *Network[E]) (t T, index int, ok bool) {
+	sp := s.spaces[n.svc.NS]
+	if sp == nil || !sp.open || n.index == 0 {
+		return t, 0, false
+	}
+	return sp.t, n.index, true
+}
+
+// Problem returns what keeps an active network from being served. A link that
+// is not there yet is none: that is the agent's to say.
+func (s *Networks[E, T]) Problem(n *Network[E]) (vnet.Problem, bool) {
+	err := n.Err
+	if sp := s.spaces[n.svc.NS]; sp != nil && sp.err != nil {
+		err = sp.err
+	}
+	if err == nil || !s.cfg.Active(n.Engine) {
+		return vnet.Problem{}, false
+	}
+	p := vnet.Problem{
+		Kind: vnet.ErrHost, Family: s.cfg.Family,
+		Msg: fmt.Sprintf("no %s on %s: %v", s.cfg.What, n.svc.Link, err),
+	}
+	var port *PortError
+	if errors.As(err, &port) {
+		p.Kind = vnet.ErrInUse
+		p.Hint = "stop that program or make it bind to its own interfaces (dnsmasq: bind-dynamic)"
+	}
+	return p, true
+}
+
+// Close stops at once and says nothing to guests. Run must have been called.
+func (s *Networks[E, T]) Close() error {
+	s.Lock()
+	if s.closed {
+		s.Unlock()
+		return nil
+	}
+	s.closed = true
+	var errs []error
+	for ns, sp := range s.spaces {
+		if sp.open {
+			errs = append(errs, sp.t.Close())
+		}
+		delete(s.spaces, ns)
+	}
+	clear(s.nets)
+	s.Unlock()
+	s.Poke()
+	<-s.done
+	return errors.Join(errs...)
+}
+
+// Poke makes Run look again: a network wants to work earlier than it said.
+func (s *Networks[E, T]) Poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps links and what is due, until Close.
+func (s *Networks[E, T]) Run() {
+	defer close(s.done)
+	timer := time.NewTimer(PollLinks)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-s.wake:
+		}
+		wait, ok := s.pass()
+		if !ok {
+			return
+		}
+		timer.Reset(wait)
+	}
+}
+
+// pass looks at what is due and at the links that are missing, now and then at
+// all of them, and says how long to sleep.
+func (s *Networks[E, T]) pass() (wait time.Duration, ok bool) {
+	s.Lock()
+	defer s.Unlock()
+	if s.closed {
+		return 0, false
+	}
+	now := s.cfg.Boot()
+	wait = PollLinks
+	all := now-s.polled >= PollLinks
+	if all {
+		s.polled = now
+	}
+	for _, n := range s.nets {
+		if all || n.index == 0 {
+			s.attach(n, now)
+		}
+		if n.index == 0 && n.Err == nil && s.cfg.Active(n.Engine) {
+			wait = min(wait, pollMissing)
+		}
+		if due := s.cfg.Work(n); due > 0 {
+			wait = min(wait, due)
+		}
+	}
+	return wait, true
+}
+
+// received handles one packet.
+func (s *Networks[E, T]) received(sp *space[E, T], p Packet) {
+	s.Lock()
+	n := s.listener(sp, p.Index)
+	if n != nil && s.cfg.Neighbour != nil {
+		link := n.svc.Link
+		s.Unlock()
+		// The hook may ask the agent, which may be asking us: no lock is held.
+		p.MAC, _ = s.cfg.Neighbour(link, p.From)
+		s.Lock()
+		if n = s.listener(sp, p.Index); n != nil && n.svc.Link != link {
+			n = nil
+		}
+	}
+	var after func()
+	if n != nil {
+		after = s.cfg.Heard(n, p)
+	}
+	s.Unlock()
+	if after != nil {
+		after()
+	}
+}
+
+// listener returns the network that a socket's packet is for, or nil.
+func (s *Networks[E, T]) listener(sp *space[E, T], index int) *Network[E] {
+	if s.closed || s.spaces[sp.ns] != sp {
+		return nil
+	}
+	return sp.byIndex[index]
+}
