@@ -4,15 +4,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
-)
 
-// InNS runs f in the named network namespace ("" is the host's own) and
-// returns f's error; sockets that f opens stay there.
-type InNS func(ns string, f func() error) error
+	"github.com/sextant-net/sextant/internal/server/listen"
+)
 
 // Config is what a Server is made of. InNS is required.
 type Config struct {
-	InNS InNS
+	InNS listen.InNS
 	Log  *slog.Logger     // nil: discard
 	Now  func() time.Time // wall clock, for lifetimes; nil: time.Now
 	Rand *rand.Rand       // nil: seeded at random

@@ -86,6 +86,9 @@ func (e *engine) forget(svc plan.Service, now Instant) {
 	}
 }
 
+// active reports whether there is anything to advertise.
+func (e *engine) active() bool { return e.svc.RA.Send }
+
 // setLink says whether there is a link to send on; a new one is told at once.
 func (e *engine) setLink(up bool, now Instant) {
 	e.link = up

@@ -129,9 +129,12 @@ func TestKernelManyNetworksOneSocket(t *testing.T) {
 		dev := fmt.Sprintf("eth%d", i)
 		netnstest.Eventually(t, 10*time.Second, dev, has(l.guest, fmt.Sprintf("2001:db8:%d::/64", i+1), "rdisc6", "-1", dev))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.spaces) != 1 {
-		t.Errorf("%d sockets", len(s.spaces))
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	if n := s.nets.Namespaces(); n != 1 {
+		t.Errorf("sockets in %d namespaces", n)
+	}
+	if out := l.router.Run("ss", "-Hwln"); strings.Count(out, ":58 ") != 1 {
+		t.Errorf("not one socket for all links:\n%s", out)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -19,7 +20,7 @@ type wire struct {
 	links map[string]int
 	fail  error // of Send
 	sent  []time.Time
-	recv  receiver
+	recv  func(listen.Packet)
 }
 
 func (w *wire) Index(link string) (int, error) {
@@ -40,9 +41,9 @@ func (w *wire) Send(int, netip.Addr, []byte) error {
 	return w.fail
 }
 
-func (w *wire) Join(int) error { return nil }
-func (w *wire) Leave(int)      {}
-func (w *wire) Close() error   { return nil }
+func (w *wire) Join(string, int) error { return nil }
+func (w *wire) Leave(int)              {}
+func (w *wire) Close() error           { return nil }
 
 func (w *wire) set(link string, index int, fail error) {
 	w.mu.Lock()
@@ -60,11 +61,11 @@ func TestServerTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{links: make(map[string]int)}
 		begin := time.Now()
-		s := newServer(Config{Rand: rand.New(rand.NewPCG(1, 2))}, func(_ func(func() error) error, r receiver) (transport, error) {
+		s := newServer(Config{Rand: rand.New(rand.NewPCG(1, 2))}, func(_ func(func() error) error, r func(listen.Packet)) (transport, error) {
 			w.recv = r
 			return w, nil
 		}, func() time.Duration { return time.Hour + time.Since(begin) })
-		go s.run()
+		go s.nets.Run()
 		s.SetNetwork(service(subnet("2001:db8::/64", vnet.GuestsSLAAC)))
 		time.Sleep(5 * time.Second)
 		if n := w.count(); n != 0 {
@@ -95,8 +96,8 @@ func TestServerTimes(t *testing.T) {
 		if n := w.count(); n != initialCount+1 {
 			t.Errorf("a new link is not told at once: %d messages", n)
 		}
-		w.recv(8, netip.MustParseAddr("fe80::1"), 255, solicitation())
-		w.recv(7, netip.MustParseAddr("fe80::1"), 255, solicitation())
+		w.recv(listen.Packet{Index: 8, From: netip.MustParseAddr("fe80::1"), HopLimit: 255, Data: solicitation()})
+		w.recv(listen.Packet{Index: 7, From: netip.MustParseAddr("fe80::1"), HopLimit: 255, Data: solicitation()})
 		if n := w.count(); n != initialCount+2 {
 			t.Errorf("%d messages after a solicitation", n)
 		}
