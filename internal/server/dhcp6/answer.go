@@ -9,6 +9,8 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/iana"
 
+	"github.com/sextant-net/sextant/internal/server/dhcp"
+	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -22,8 +24,7 @@ type pending struct {
 	req     *request
 	client  client
 	answers []answer
-	leases  map[netip.Addr]vnet.Lease
-	left    int
+	left    int  // claims
 	failed  bool // some claim failed for now: better no answer than half a one
 	quiet   bool // a decline: nobody waits
 }
@@ -37,7 +38,7 @@ type answer struct {
 
 // solicit advertises addresses, or gives them at once to a client that asks
 // for rapid commit (RFC 9915 section 18.3.1).
-func (e *engine) solicit(r *request, c client, now time.Time) effects {
+func (e *engine) solicit(r *request, c client, now time.Time) dhcp.Effects {
 	answers := e.answers(r, c, now)
 	if r.rapid && slices.ContainsFunc(answers, func(a answer) bool { return len(a.gives) > 0 }) {
 		return e.bind(r, c, answers, now)
@@ -46,19 +47,19 @@ func (e *engine) solicit(r *request, c client, now time.Time) effects {
 		for _, g := range answers[i].gives {
 			// Under a flood nothing is remembered: what is advertised follows
 			// from the client, and its request decides.
-			if g.claim && e.table.offers < maxOffers {
+			if g.claim && e.Table().Offers() < lease.MaxOffers {
 				e.offer(r, c, answers[i].ia, g, now)
 			}
 		}
 	}
-	return effects{send: e.reply(r, dhcpv6.MessageTypeAdvertise, answers)}
+	return dhcp.Effects{Send: e.reply(r, dhcpv6.MessageTypeAdvertise, answers)}
 }
 
 // request gives addresses (RFC 9915 section 18.3.2).
-func (e *engine) request(r *request, c client, now time.Time) effects {
+func (e *engine) request(r *request, c client, now time.Time) dhcp.Effects {
 	answers := e.answers(r, c, now)
 	for i, a := range answers {
-		if slices.ContainsFunc(a.ia.addrs, func(x netip.Addr) bool { return e.subnetOf(x) == nil }) {
+		if slices.ContainsFunc(a.ia.addrs, func(x netip.Addr) bool { return e.SubnetOf(x) == nil }) {
 			answers[i].gives, answers[i].status = nil, iana.StatusNotOnLink
 		}
 	}
@@ -67,7 +68,7 @@ func (e *engine) request(r *request, c client, now time.Time) effects {
 
 // renew prolongs what is still the client's and takes back what is not (RFC
 // 9915 sections 18.3.4 and 18.3.5).
-func (e *engine) renew(r *request, c client, now time.Time) effects {
+func (e *engine) renew(r *request, c client, now time.Time) dhcp.Effects {
 	answers := e.answers(r, c, now)
 	for i := range answers {
 		a := &answers[i]
@@ -75,7 +76,7 @@ func (e *engine) renew(r *request, c client, now time.Time) effects {
 		for _, x := range a.ia.addrs {
 			if !slices.ContainsFunc(a.gives, func(g give) bool { return g.address == x }) {
 				a.gives = append(a.gives, e.takeBack(r, c, a.ia, x, now))
-				bound = bound || e.subnetOf(x) == nil
+				bound = bound || e.SubnetOf(x) == nil
 			}
 		}
 		switch {
@@ -98,8 +99,8 @@ func (e *engine) renew(r *request, c client, now time.Time) effects {
 
 // hasLease reports whether an IA has a dynamic lease in any subnet.
 func (e *engine) hasLease(r *request, x ia) bool {
-	for i := range e.svc.Subnets {
-		if en := e.table.find(clientName(r.duid, x.iaid), e.svc.Subnets[i].ID); en != nil && en.state == bound {
+	for i := range e.Service().Subnets {
+		if en := e.Table().Find(clientName(r.duid, x.iaid), e.Service().Subnets[i].ID); en != nil && en.State == lease.Bound {
 			return true
 		}
 	}
@@ -111,13 +112,13 @@ func (e *engine) hasLease(r *request, x ia) bool {
 // with no lifetime at all.
 func (e *engine) takeBack(r *request, c client, x ia, a netip.Addr, now time.Time) give {
 	g := give{address: a}
-	sub := e.subnetOf(a)
-	if sub == nil || !serves(sub) {
+	sub := e.SubnetOf(a)
+	if sub == nil || !e.Serves(sub) {
 		return g
 	}
-	en := e.table.byAddress[a]
+	en := e.Table().At(a)
 	mine := c.has && c.iaid == x.iaid && slices.Contains(c.going, a)
-	leased := en != nil && en.state == bound && en.client == clientName(r.duid, x.iaid) && sub.Deprecated && !e.owns(a)
+	leased := en != nil && en.State == lease.Bound && en.Client == clientName(r.duid, x.iaid) && sub.Deprecated && !e.Owned(a)
 	if !mine && !leased {
 		return g
 	}
@@ -126,7 +127,7 @@ func (e *engine) takeBack(r *request, c client, x ia, a netip.Addr, now time.Tim
 		g.valid = 0
 	}
 	if leased {
-		g.valid = max(0, min(g.valid, en.until.Sub(now).Truncate(time.Second)))
+		g.valid = max(0, min(g.valid, en.Until.Sub(now).Truncate(time.Second)))
 	}
 	return g
 }
@@ -163,32 +164,29 @@ func (a *answer) settle() {
 // offer keeps a dynamic address for the IA for a short while.
 func (e *engine) offer(r *request, c client, x ia, g give, now time.Time) {
 	name := clientName(r.duid, x.iaid)
-	if en := e.table.byAddress[g.address]; en != nil && en.client == name {
+	if en := e.Table().At(g.address); en != nil && en.Client == name {
 		return
 	}
-	e.table.put(&entry{
-		lease:  vnet.Lease{Address: g.address, Subnet: g.subnet, MAC: c.mac, DUID: r.duid, IAID: x.iaid},
-		client: name, state: offered, until: now.Add(offerTime),
-	})
+	e.Offer(vnet.Lease{Address: g.address, Subnet: g.subnet, MAC: c.mac, DUID: r.duid, IAID: x.iaid}, name, now)
 }
 
 // bind replies at once if there is nothing to claim, else when the claims are
 // durable.
-func (e *engine) bind(r *request, c client, answers []answer, now time.Time) effects {
-	p := &pending{req: r, client: c, answers: answers, leases: make(map[netip.Addr]vnet.Lease)}
+func (e *engine) bind(r *request, c client, answers []answer, now time.Time) dhcp.Effects {
+	p := &pending{req: r, client: c, answers: answers}
+	leases := make(map[netip.Addr]vnet.Lease)
 	for _, a := range answers {
 		for _, g := range a.gives {
 			if g.claim {
-				p.leases[g.address] = e.record(r, c, a.ia, g, now)
+				leases[g.address] = e.record(r, c, a.ia, g, now)
 			}
 		}
 	}
-	if len(p.leases) == 0 {
+	if len(leases) == 0 {
 		return e.finish(p, now)
 	}
-	key := fmt.Sprintf("%s %x %d", r.duid, r.m.TransactionID, r.kind)
-	if _, ok := e.waiting[key]; ok || len(e.pending) >= maxPending {
-		return effects{} // the client repeats itself: the answer is on its way
+	if e.waiting[r.key()] || len(e.pending) >= lease.MaxPending {
+		return dhcp.Effects{} // the client repeats itself: the answer is on its way
 	}
 	for _, a := range answers {
 		for _, g := range a.gives {
@@ -197,52 +195,50 @@ func (e *engine) bind(r *request, c client, answers []answer, now time.Time) eff
 			}
 		}
 	}
-	e.waiting[key] = 0
-	var out effects
-	p.left = len(p.leases)
-	for _, l := range p.leases {
+	e.waiting[r.key()] = true
+	var out dhcp.Effects
+	p.left = len(leases)
+	for _, l := range leases {
 		e.token++
 		e.pending[e.token] = p
-		out.commit = append(out.commit, commit{e.token, l})
+		out.Claim = append(out.Claim, dhcp.Claim{Token: e.token, Lease: l})
 	}
 	return out
 }
 
-// committed is told how a claim went; the last one answers the client.
-func (e *engine) committed(token uint64, address netip.Addr, err error, now time.Time) effects {
-	p := e.pending[token]
+// Committed is told how a claim went; the last one answers the client.
+func (e *engine) Committed(c dhcp.Claim, err error, now time.Time) dhcp.Effects {
+	p := e.pending[c.Token]
 	if p == nil {
-		return effects{}
+		return dhcp.Effects{}
 	}
-	delete(e.pending, token)
+	delete(e.pending, c.Token)
 	if p.quiet {
-		return effects{}
+		return dhcp.Effects{}
 	}
-	l := p.leases[address]
-	var out effects
-	switch sub := e.subnet(l.Subnet); {
-	case err == nil && sub != nil && e.usable(sub, address):
-		e.table.put(&entry{lease: l, client: clientOf(&l), state: bound, until: l.Expires})
+	l := c.Lease
+	var out dhcp.Effects
+	switch sub := e.Subnet(l.Subnet); {
+	case err == nil && sub != nil && e.Usable(sub, l.Address):
+		e.Bind(l, clientOf(&l))
 	case err == nil: // the network changed meanwhile
-		out.release = append(out.release, l)
-		p.drop(address)
+		out.Release = append(out.Release, l)
+		p.drop(l.Address)
 	case vnet.Is(err, vnet.ErrExists):
-		e.table.put(&entry{
-			lease: vnet.Lease{Address: address, Subnet: l.Subnet}, state: foreign, until: now.Add(foreignTime),
-		})
-		p.drop(address)
+		e.Avoid(l.Address, l.Subnet, now)
+		p.drop(l.Address)
 	default:
 		p.failed = true
 	}
 	if p.left--; p.left > 0 {
 		return out
 	}
-	delete(e.waiting, fmt.Sprintf("%s %x %d", p.req.duid, p.req.m.TransactionID, p.req.kind))
+	delete(e.waiting, p.req.key())
 	if p.failed {
 		return out // the client asks again
 	}
 	more := e.finish(p, now)
-	out.send, out.granted = more.send, more.granted
+	out.Send, out.Granted = more.Send, more.Granted
 	return out
 }
 
@@ -256,14 +252,14 @@ func (p *pending) drop(a netip.Addr) {
 }
 
 // finish replies, and tells what ports and reservations were given.
-func (e *engine) finish(p *pending, now time.Time) effects {
-	out := effects{send: e.reply(p.req, dhcpv6.MessageTypeReply, p.answers)}
+func (e *engine) finish(p *pending, now time.Time) dhcp.Effects {
+	out := dhcp.Effects{Send: e.reply(p.req, dhcpv6.MessageTypeReply, p.answers)}
 	for _, a := range p.answers {
 		for _, g := range a.gives {
 			if !g.kept {
 				continue
 			}
-			out.granted = append(out.granted, e.record(p.req, p.client, a.ia, g, now))
+			out.Granted = append(out.Granted, e.record(p.req, p.client, a.ia, g, now))
 			if p.client.guest != nil {
 				e.holds[p.client.guest.Port] = hold{p.req.duid, a.ia.iaid}
 			}
@@ -274,16 +270,13 @@ func (e *engine) finish(p *pending, now time.Time) effects {
 
 // record is the lease that a give makes.
 func (e *engine) record(r *request, c client, x ia, g give, now time.Time) vnet.Lease {
-	l := vnet.Lease{
-		Network: e.svc.Network, Subnet: g.subnet, Host: e.host, Address: g.address, Family: vnet.IPv6,
-		How: vnet.HowDHCPv6, MAC: c.mac, DUID: r.duid, IAID: x.iaid, Hostname: r.name, Expires: now.Add(g.valid),
-	}
-	l.Project = e.svc.Project
+	l := e.Lease(g.address, g.subnet, now.Add(g.valid))
+	l.MAC, l.DUID, l.IAID, l.Hostname = c.mac, r.duid, x.iaid, r.name
 	if c.guest != nil {
 		l.Port = c.guest.Port
 	}
 	return l
 }
 
-// owns reports whether the address is kept for a port or reservation.
-func (e *engine) owns(a netip.Addr) bool { _, ok := e.owned[a]; return ok }
+// key tells a message from others of its client, but not from its repetition.
+func (r *request) key() string { return fmt.Sprintf("%s %x %d", r.duid, r.m.TransactionID, r.kind) }

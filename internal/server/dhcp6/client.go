@@ -6,7 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dhcp"
+	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -27,9 +30,9 @@ type client struct {
 // identify finds out who a message is from.
 func (e *engine) identify(r *request) client {
 	port, mac := e.portOf(r)
-	c := client{mac: mac, admitted: e.svc.Admit == vnet.AdmitAny}
-	if g, ok := e.guests[port]; ok {
-		c.guest, c.admitted = &g, true
+	c := client{mac: mac, admitted: e.Admits()}
+	if g := e.Guest(port); g != nil {
+		c.guest, c.admitted = g, true
 		if c.mac.IsZero() {
 			c.mac = g.MAC
 		}
@@ -49,9 +52,9 @@ func (e *engine) identify(r *request) client {
 
 // keep adds an address that is the client's own.
 func (e *engine) keep(c *client, a netip.Addr, deprecated bool) {
-	sub := e.subnetOf(a)
+	sub := e.SubnetOf(a)
 	switch {
-	case !a.Is6() || sub == nil || !serves(sub):
+	case !a.Is6() || sub == nil || !e.Serves(sub):
 	case deprecated || sub.Deprecated:
 		c.going = append(c.going, a)
 	default:
@@ -62,21 +65,24 @@ func (e *engine) keep(c *client, a netip.Addr, deprecated bool) {
 // portOf finds the port that a message is from, and the MAC it is known by.
 func (e *engine) portOf(r *request) (vnet.ID, vnet.MAC) {
 	if !r.mac.IsZero() { // seen behind the guard: nothing else counts
-		return e.byMAC[r.mac], r.mac
+		return e.PortOf(r.mac), r.mac
 	}
-	seen, fromAddress := macOfAddress(r.peer)
-	if port, ok := e.byMAC[seen]; fromAddress && ok {
+	seen, fromAddress := ipam.MACOf(vnet.InterfaceID(r.peer))
+	if port := e.PortOf(seen); fromAddress && port != "" {
 		return port, seen
 	}
 	mac, ok := macOfDUID(r.raw)
-	if port, known := e.byMAC[mac]; ok && known && !fromAddress {
+	if port := e.PortOf(mac); ok && port != "" && !fromAddress {
 		return port, mac
 	}
 	if fromAddress { // a machine of its own, perhaps a clone with another's DUID
 		return "", seen
 	}
 	if port := e.known[r.duid]; r.duid != "" && port != "" {
-		return port, e.guests[port].MAC
+		if g := e.Guest(port); g != nil {
+			return port, g.MAC
+		}
+		return port, vnet.MAC{}
 	}
 	return "", mac
 }
@@ -109,19 +115,17 @@ func (e *engine) holder(r *request, port vnet.ID) (uint32, bool) {
 }
 
 // reservationKey is how a reservation is found: by DUID and IAID, by DUID, by
-// MAC or by name; "" if it has none of these.
-func reservationKey(r *vnet.Reservation) string {
+// MAC or by name.
+func reservationKey(r *vnet.Reservation) lease.Key {
 	switch {
 	case r.DUID != "" && r.IAID != nil:
-		return "ia " + clientName(strings.ToLower(r.DUID), *r.IAID)
+		return lease.Key{DUID: strings.ToLower(r.DUID), IA: true, IAID: *r.IAID}
 	case r.DUID != "":
-		return "duid " + strings.ToLower(r.DUID)
+		return lease.Key{DUID: strings.ToLower(r.DUID)}
 	case !r.MAC.IsZero():
-		return "mac " + r.MAC.String()
-	case label(r.Client) != "":
-		return "name " + label(r.Client)
+		return lease.Key{MAC: r.MAC}
 	}
-	return ""
+	return lease.Key{Name: dhcp.Label(r.Client)}
 }
 
 // reservedFor adds what is reserved for a client without a port, by the first
@@ -130,23 +134,15 @@ func (e *engine) reservedFor(r *request, c *client) {
 	if r.raw == nil {
 		return
 	}
-	keys := make([]string, 0, maxIAs+3)
+	keys := make([]lease.Key, 0, maxIAs+3)
 	for _, x := range r.ias {
-		keys = append(keys, "ia "+clientName(r.duid, x.iaid))
+		keys = append(keys, lease.Key{DUID: r.duid, IA: true, IAID: x.iaid})
 	}
-	keys = append(keys, "duid "+r.duid)
-	if !c.mac.IsZero() {
-		keys = append(keys, "mac "+c.mac.String())
-	}
-	if r.name != "" {
-		keys = append(keys, "name "+r.name)
-	}
+	keys = append(keys, lease.Key{DUID: r.duid}, lease.Key{MAC: c.mac}, lease.Key{Name: r.name})
 	for _, k := range keys {
-		for _, i := range e.reserved[k] {
-			if a := e.reservations[i].Address; e.owned[a].port == "" {
-				c.admitted = true
-				e.keep(c, a, false)
-			}
+		for a := range e.Reserved(k) {
+			c.admitted = true
+			e.keep(c, a, false)
 		}
 		if len(c.kept)+len(c.going) > 0 {
 			return
@@ -159,11 +155,11 @@ func (r *request) prolongs() bool { return r.kind == kindRenew || r.kind == kind
 
 // lifetimes returns the lifetimes of an address of the subnet.
 func (e *engine) lifetimes(sub *plan.Subnet, now time.Time) (preferred, valid time.Duration) {
-	valid = e.svc.LeaseTime
+	valid = e.Service().LeaseTime
 	if valid <= 0 {
-		valid = defaultLease
+		valid = lease.DefaultTime
 	}
-	valid = max(valid, minLease)
+	valid = max(valid, lease.MinTime)
 	preferred = valid * 5 / 8
 	if !sub.ValidUntil.IsZero() {
 		valid = max(0, min(valid, sub.ValidUntil.Sub(now)))

@@ -13,6 +13,7 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -37,9 +38,9 @@ func TestIdentify(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, service())
-			f.setGuest(guest(1, one))
-			f.setGuest(guest(2, two))
-			f.load(vnet.Lease{Family: vnet.IPv6, Address: ip(one), Port: "port1", DUID: formatDUID(duidUUID(99)), How: vnet.HowDHCPv6, Subnet: "2001:db8:1::/64"}, start)
+			f.SetGuest(guest(1, one))
+			f.SetGuest(guest(2, two))
+			f.Load(vnet.Lease{Family: vnet.IPv6, Address: ip(one), Port: "port1", DUID: formatDUID(duidUUID(99)), How: vnet.HowDHCPv6, Subnet: "2001:db8:1::/64"}, start)
 			c.m.ias = []string{"7"}
 			got := f.lease(c.m)
 			if c.want != "" && (len(got) != 1 || got[0] != ip(c.want)) {
@@ -102,8 +103,8 @@ func TestMessages(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, service())
-			f.setGuest(guest(1, "2001:db8:1::11"))
-			f.load(vnet.Lease{
+			f.SetGuest(guest(1, "2001:db8:1::11"))
+			f.Load(vnet.Lease{
 				Network: "net", Subnet: "2001:db8:1::/64", Address: ip("2001:db8:1::99"), Family: vnet.IPv6,
 				How: vnet.HowDHCPv6, DUID: formatDUID(dyn), IAID: 5, Expires: start.Add(time.Hour),
 			}, start)
@@ -120,13 +121,13 @@ func TestMessages(t *testing.T) {
 func TestRenumbering(t *testing.T) {
 	old, next := subnet("2001:db8:1::/64"), subnet("2001:db8:2::/64")
 	f := newFake(t, service(old))
-	f.setGuest(guest(1, "2001:db8:1::11"))
+	f.SetGuest(guest(1, "2001:db8:1::11"))
 	dyn := f.lease(msg{duid: duidUUID(9), ias: []string{"5"}})[0]
 	f.lease(msg{duid: duidLL(mac(1)), ias: []string{"1"}})
 
 	old.Deprecated, old.ValidUntil = true, start.Add(20*time.Minute)
-	f.set(service(next, old))
-	f.setGuest(guest(1, "2001:db8:1::11", "2001:db8:2::11"))
+	f.Set(service(next, old))
+	f.SetGuest(guest(1, "2001:db8:1::11", "2001:db8:2::11"))
 	R := dhcpv6.MessageTypeRenew
 	got := text(f.send(msg{kind: R, duid: duidLL(mac(1)), ias: []string{"1=2001:db8:1::11"}, server: true}.packet()))
 	if want := "reply 1[2001:db8:2::11/2250/3600 2001:db8:1::11/0/1200]"; got != want {
@@ -141,8 +142,8 @@ func TestRenumbering(t *testing.T) {
 		t.Errorf("T1 %v T2 %v", o.T1, o.T2)
 	}
 	// The old prefix goes altogether.
-	f.set(service(next))
-	f.setGuest(guest(1, "2001:db8:2::11"))
+	f.Set(service(next))
+	f.SetGuest(guest(1, "2001:db8:2::11"))
 	got = text(f.send(msg{kind: dhcpv6.MessageTypeRebind, duid: duidLL(mac(1)), ias: []string{"1=2001:db8:1::11,2001:db8:2::11"}}.packet()))
 	if want := "reply 1[2001:db8:2::11/2250/3600 2001:db8:1::11/0/0]"; got != want {
 		t.Errorf("port: %s, want %s", got, want)
@@ -199,7 +200,7 @@ func TestPoolLife(t *testing.T) {
 func TestReservations(t *testing.T) {
 	five := uint32(5)
 	f := newFake(t, service())
-	f.setReservations([]vnet.Reservation{
+	f.SetReservations([]vnet.Reservation{
 		{DUID: strings.ToUpper(formatDUID(duidUUID(1))), IAID: &five, Address: ip("2001:db8:1::1:5")},
 		{DUID: formatDUID(duidUUID(2)), Address: ip("2001:db8:1::2")},
 		{MAC: mac(3), Address: ip("2001:db8:1::3")},
@@ -222,14 +223,14 @@ func TestAdmitPorts(t *testing.T) {
 	svc := service()
 	svc.Admit = vnet.AdmitPorts
 	f := newFake(t, svc)
-	f.setGuest(guest(1, "2001:db8:1::11"))
+	f.SetGuest(guest(1, "2001:db8:1::11"))
 	if m := f.send(msg{kind: dhcpv6.MessageTypeSolicit, duid: duidUUID(1), ias: []string{"1"}}.packet()); m != nil {
 		t.Errorf("a stranger was answered: %s", text(m))
 	}
 	if got := text(f.send(msg{kind: dhcpv6.MessageTypeSolicit, duid: duidLL(mac(1)), ias: []string{"1", "2"}}.packet())); got != "advertise 1[2001:db8:1::11/2250/3600] 2[]NoAddrsAvail" {
 		t.Errorf("port: %s", got)
 	}
-	if len(f.table.byAddress) != 0 {
+	if f.Table().Len() != 0 {
 		t.Error("state is kept for a stranger")
 	}
 }
@@ -255,12 +256,12 @@ func TestCommitFails(t *testing.T) {
 func TestRepeatedRequestIsClaimedOnce(t *testing.T) {
 	f := newFake(t, service())
 	p := msg{kind: dhcpv6.MessageTypeSolicit, duid: duidUUID(1), ias: []string{"1"}, rapid: true}.packet()
-	first, _ := f.receive(p, f.now)
-	second, _ := f.receive(p, f.now)
-	if len(first.commit) != 1 || len(second.commit) != 0 {
-		t.Fatalf("%d and %d claims", len(first.commit), len(second.commit))
+	first, _ := f.Receive(p, f.now)
+	second, _ := f.Receive(p, f.now)
+	if len(first.Claim) != 1 || len(second.Claim) != 0 {
+		t.Fatalf("%d and %d claims", len(first.Claim), len(second.Claim))
 	}
-	if out := f.committed(first.commit[0].token, first.commit[0].lease.Address, nil, f.now); len(out.send) != 1 {
+	if out := f.Committed(first.Claim[0], nil, f.now); len(out.Send) != 1 {
 		t.Error("no answer")
 	}
 }
@@ -316,12 +317,12 @@ func TestParseBounds(t *testing.T) {
 	twice := good
 	twice.extra = []dhcpv6.Option{&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionClientID, OptionData: duidUUID(2)}}
 	relay := good.packet()
-	relay.data[0] = 12
+	relay.Data[0] = 12
 	cut := good.packet()
-	cut.data = cut.data[:len(cut.data)-3]
-	for name, p := range map[string]packet{
-		"empty": {peer: private}, "many": many.packet(), "deep": deep.packet(), "duid": long.packet(), "twice": twice.packet(),
-		"relay": relay, "cut": cut, "big": {peer: private, data: append(good.packet().data, make([]byte, maxMessage)...)},
+	cut.Data = cut.Data[:len(cut.Data)-3]
+	for name, p := range map[string]listen.Packet{
+		"empty": {From: private}, "many": many.packet(), "deep": deep.packet(), "duid": long.packet(), "twice": twice.packet(),
+		"relay": relay, "cut": cut, "big": {From: private, Data: append(good.packet().Data, make([]byte, maxMessage)...)},
 	} {
 		if _, err := parse(p); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/rfc1035label"
 
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -81,7 +82,7 @@ type msg struct {
 	seen   vnet.MAC
 }
 
-func (m msg) packet() packet {
+func (m msg) packet() listen.Packet {
 	d, err := dhcpv6.NewMessage()
 	if err != nil {
 		panic(err)
@@ -121,7 +122,7 @@ func (m msg) packet() packet {
 	if !m.peer.IsValid() {
 		m.peer = private
 	}
-	return packet{peer: m.peer, mac: m.seen, data: d.ToBytes()}
+	return listen.Packet{From: m.peer, MAC: m.seen, Data: d.ToBytes()}
 }
 
 // fake is an engine with a store that says yes, or err.
@@ -135,34 +136,34 @@ type fake struct {
 
 func newFake(t testing.TB, svc plan.Service) *fake {
 	f := &fake{engine: newEngine("host", serverDUID), t: t, now: start}
-	f.set(svc)
+	f.Set(svc)
 	return f
 }
 
 // send gives the engine a message and returns the answer, or nil.
-func (f *fake) send(p packet) *dhcpv6.Message {
+func (f *fake) send(p listen.Packet) *dhcpv6.Message {
 	f.t.Helper()
-	out, err := f.receive(p, f.now)
+	out, err := f.Receive(p, f.now)
 	if err != nil {
 		return nil
 	}
-	for len(out.commit) > 0 {
-		c := out.commit[0]
-		f.claims = append(f.claims, c.lease)
-		more := f.committed(c.token, c.lease.Address, f.err, f.now)
-		out.commit = out.commit[1:]
-		out.send = append(out.send, more.send...)
-		out.granted = append(out.granted, more.granted...)
-		out.release = append(out.release, more.release...)
+	for len(out.Claim) > 0 {
+		c := out.Claim[0]
+		f.claims = append(f.claims, c.Lease)
+		more := f.Committed(c, f.err, f.now)
+		out.Claim = out.Claim[1:]
+		out.Send = append(out.Send, more.Send...)
+		out.Granted = append(out.Granted, more.Granted...)
+		out.Release = append(out.Release, more.Release...)
 	}
-	f.granted, f.ended = append(f.granted, out.granted...), append(f.ended, out.release...)
-	if len(out.send) == 0 {
+	f.granted, f.ended = append(f.granted, out.Granted...), append(f.ended, out.Release...)
+	if len(out.Send) == 0 {
 		return nil
 	}
-	if len(out.send) > 1 {
-		f.t.Fatalf("%d answers", len(out.send))
+	if len(out.Send) > 1 {
+		f.t.Fatalf("%d answers", len(out.Send))
 	}
-	m, err := dhcpv6.MessageFromBytes(out.send[0].data)
+	m, err := dhcpv6.MessageFromBytes(out.Send[0].Data)
 	if err != nil {
 		f.t.Fatalf("our answer does not parse: %v", err)
 	}

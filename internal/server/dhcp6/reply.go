@@ -3,22 +3,16 @@ package dhcp6
 import (
 	"encoding/binary"
 	"net"
-	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/iana"
 	"github.com/insomniacslk/dhcp/rfc1035label"
 
+	"github.com/sextant-net/sextant/internal/server/dhcp"
+	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
-
-// reply is a message to be sent on the network's link.
-type reply struct {
-	to   netip.Addr
-	data []byte
-}
 
 // start begins an answer with the identifiers of both sides.
 func (e *engine) start(r *request, kind dhcpv6.MessageType) *dhcpv6.Message {
@@ -31,7 +25,7 @@ func (e *engine) start(r *request, kind dhcpv6.MessageType) *dhcpv6.Message {
 }
 
 // reply builds an Advertise or a Reply with addresses and options.
-func (e *engine) reply(r *request, kind dhcpv6.MessageType, answers []answer) []reply {
+func (e *engine) reply(r *request, kind dhcpv6.MessageType, answers []answer) []dhcp.Reply {
 	m := e.start(r, kind)
 	if kind == dhcpv6.MessageTypeReply && r.kind == dhcpv6.MessageTypeSolicit {
 		m.AddOption(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionRapidCommit})
@@ -46,17 +40,17 @@ func (e *engine) reply(r *request, kind dhcpv6.MessageType, answers []answer) []
 		m.AddOption(pd)
 	}
 	e.configure(m, r)
-	return []reply{{r.peer, m.ToBytes()}}
+	return []dhcp.Reply{{To: r.peer, Data: m.ToBytes()}}
 }
 
 // statusReply builds a Reply that only says how it went.
-func (e *engine) statusReply(r *request, status iana.StatusCode, answers []answer) []reply {
+func (e *engine) statusReply(r *request, status iana.StatusCode, answers []answer) []dhcp.Reply {
 	m := e.start(r, dhcpv6.MessageTypeReply)
 	m.AddOption(&dhcpv6.OptStatusCode{StatusCode: status, StatusMessage: statusText[status]})
 	for i := range answers {
 		m.AddOption(answers[i].option())
 	}
-	return []reply{{r.peer, m.ToBytes()}}
+	return []dhcp.Reply{{To: r.peer, Data: m.ToBytes()}}
 }
 
 // statusText is what people read in a packet capture.
@@ -99,11 +93,11 @@ func (e *engine) configure(m *dhcpv6.Message, r *request) {
 		}
 	}
 	if r.kind == dhcpv6.MessageTypeInformationRequest && r.wants(dhcpv6.OptionInformationRefreshTime, false) {
-		lease := e.svc.LeaseTime
-		if lease <= 0 {
-			lease = defaultLease
+		life := e.Service().LeaseTime
+		if life <= 0 {
+			life = lease.DefaultTime
 		}
-		m.AddOption(dhcpv6.OptInformationRefreshTime(max(minRefresh, min(lease, maxRefresh))))
+		m.AddOption(dhcpv6.OptInformationRefreshTime(max(minRefresh, min(life, maxRefresh))))
 	}
 	for _, code := range []dhcpv6.OptionCode{dhcpv6.OptionSolMaxRT, dhcpv6.OptionInfMaxRT} {
 		if r.wants(code, false) {
@@ -118,13 +112,13 @@ func (e *engine) configure(m *dhcpv6.Message, r *request) {
 // or ours when we serve and nothing was chosen.
 func (e *engine) nameServers() []net.IP {
 	var out []net.IP
-	for _, a := range e.svc.DNS.Servers {
+	for _, a := range e.Service().DNS.Servers {
 		if a.Is6() && !a.Is4In6() && len(out) < 4 {
 			out = append(out, a.AsSlice())
 		}
 	}
-	if e.svc.DNS.Serve && len(e.svc.DNS.Servers) == 0 {
-		for _, s := range e.svc.Subnets {
+	if e.Service().DNS.Serve && len(e.Service().DNS.Servers) == 0 {
+		for _, s := range e.Service().Subnets {
 			if s.Family == vnet.IPv6 && s.Gateway.Is6() && !s.Deprecated && len(out) < 4 {
 				out = append(out, s.Gateway.AsSlice())
 			}
@@ -133,23 +127,11 @@ func (e *engine) nameServers() []net.IP {
 	return out
 }
 
-// searchList returns the search domains that RFC 1035 labels can carry, at
-// most six; the network's own domain if there are no others.
+// searchList returns the search domains; the network's own domain if there are no others.
 func (e *engine) searchList() []string {
-	names := e.svc.DNS.Search
+	names := e.Service().DNS.Search
 	if len(names) == 0 {
-		names = []string{e.svc.Domain}
+		names = []string{e.Service().Domain}
 	}
-	var out []string
-	for _, n := range names {
-		n = strings.TrimSuffix(n, ".")
-		ok := n != "" && len(n) <= 253 && len(out) < 6
-		for l := range strings.SplitSeq(n, ".") {
-			ok = ok && l != "" && len(l) < 64
-		}
-		if ok {
-			out = append(out, n)
-		}
-	}
-	return out
+	return dhcp.SearchList(names)
 }

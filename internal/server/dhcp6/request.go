@@ -10,16 +10,10 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"github.com/sextant-net/sextant/internal/server/dhcp"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
-
-// packet is a message as it arrived. MAC is the sender's as the Neighbour
-// hook saw it, zero if it did not.
-type packet struct {
-	peer netip.Addr
-	mac  vnet.MAC
-	data []byte
-}
 
 // request is a client's message, read.
 type request struct {
@@ -54,28 +48,28 @@ var (
 
 // parse reads a message from a client. It looks at the bounds before the
 // options are unpacked.
-func parse(p packet) (*request, error) {
-	if !p.peer.IsLinkLocalUnicast() {
+func parse(p listen.Packet) (*request, error) {
+	if !p.From.IsLinkLocalUnicast() {
 		return nil, errPeer
 	}
-	if len(p.data) < 4 || len(p.data) > maxMessage {
+	if len(p.Data) < 4 || len(p.Data) > maxMessage {
 		return nil, errSize
 	}
-	switch dhcpv6.MessageType(p.data[0]) {
+	switch dhcpv6.MessageType(p.Data[0]) {
 	case dhcpv6.MessageTypeSolicit, dhcpv6.MessageTypeRequest, dhcpv6.MessageTypeConfirm, dhcpv6.MessageTypeRenew,
 		dhcpv6.MessageTypeRebind, dhcpv6.MessageTypeRelease, dhcpv6.MessageTypeDecline, dhcpv6.MessageTypeInformationRequest:
 	default:
 		return nil, errIgnored
 	}
 	count := 0
-	if err := checkOptions(p.data[4:], 0, &count); err != nil {
+	if err := checkOptions(p.Data[4:], 0, &count); err != nil {
 		return nil, err
 	}
-	m, err := dhcpv6.MessageFromBytes(p.data)
+	m, err := dhcpv6.MessageFromBytes(p.Data)
 	if err != nil {
 		return nil, err
 	}
-	r := &request{m: m, kind: m.MessageType, peer: p.peer.WithZone(""), mac: p.mac}
+	r := &request{m: m, kind: m.MessageType, peer: p.From.WithZone(""), mac: p.MAC}
 	if len(m.GetOption(dhcpv6.OptionClientID)) > 1 || len(m.GetOption(dhcpv6.OptionServerID)) > 1 {
 		return nil, errIdentity
 	}
@@ -94,7 +88,7 @@ func parse(p packet) (*request, error) {
 	}
 	r.rapid = m.GetOneOption(dhcpv6.OptionRapidCommit) != nil
 	if f := m.Options.FQDN(); f != nil && f.DomainName != nil && len(f.DomainName.Labels) > 0 {
-		r.name = label(f.DomainName.Labels[0])
+		r.name = dhcp.Label(f.DomainName.Labels[0])
 	}
 	return r, nil
 }
@@ -179,30 +173,4 @@ func macOfDUID(b []byte) (m vnet.MAC, ok bool) {
 		copy(m[:], b[4:])
 	}
 	return m, m.IsUnicast()
-}
-
-// macOfAddress returns the MAC that an address was made from (RFC 4291
-// appendix A).
-func macOfAddress(a netip.Addr) (m vnet.MAC, ok bool) {
-	b := a.As16()
-	if b[11] != 0xff || b[12] != 0xfe {
-		return m, false
-	}
-	copy(m[:], []byte{b[8] ^ 2, b[9], b[10], b[13], b[14], b[15]})
-	return m, m.IsUnicast()
-}
-
-// label returns the first label of a name if it is a host's, in lower case.
-func label(s string) string {
-	s, _, _ = strings.Cut(s, ".")
-	s = strings.ToLower(s)
-	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
-		return ""
-	}
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return ""
-		}
-	}
-	return s
 }
