@@ -2,11 +2,10 @@ package dhcp4
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
-	"github.com/sextant-net/sextant/internal/vnet"
+	"github.com/sextant-net/sextant/internal/server/lease"
 )
 
 // grant is an address for a client.
@@ -24,8 +23,8 @@ func (e *engine) fixed(r *request) (grant, bool) {
 	if g != nil {
 		var best grant
 		for _, a := range g.Addresses {
-			sub := e.subnetOf(a.Address)
-			if !a.Address.Is4() || sub == nil || !serves(sub) || !e.identifier(sub).IsValid() {
+			sub := e.SubnetOf(a.Address)
+			if !a.Address.Is4() || sub == nil || !e.Serves(sub) || !e.identifier(sub).IsValid() {
 				continue
 			}
 			if !a.Deprecated && !sub.Deprecated {
@@ -37,106 +36,45 @@ func (e *engine) fixed(r *request) (grant, bool) {
 		}
 		return best, best.sub != nil
 	}
-	i, ok := e.reservedMAC[r.mac]
-	if !ok && r.hostname != "" {
-		i, ok = e.reservedName[r.hostname]
-	}
-	if !ok {
-		return grant{}, false
-	}
-	a := e.reservations[i].Address
-	sub := e.subnetOf(a)
-	if sub == nil || !serves(sub) || e.owned[a].port != "" || !e.identifier(sub).IsValid() {
+	a, ok := e.reserved(r)
+	sub := e.SubnetOf(a)
+	if !ok || sub == nil || !e.Serves(sub) || !e.identifier(sub).IsValid() {
 		return grant{}, false
 	}
 	return grant{a, sub, nil}, true
 }
 
-// guest returns the client's port, or nil.
-func (e *engine) guest(r *request) *plan.Guest {
-	port, ok := e.byMAC[r.mac]
-	if !ok {
-		return nil
+// reserved returns the address that is reserved for a client without a port:
+// of several for one MAC or name, the last.
+func (e *engine) reserved(r *request) (a netip.Addr, ok bool) {
+	for _, k := range []lease.Key{{MAC: r.mac}, {Name: r.hostname}} {
+		if k == (lease.Key{}) {
+			continue
+		}
+		for a = range e.Reserved(k) {
+			ok = true
+		}
+		if ok {
+			return a, true
+		}
 	}
-	g := e.guests[port]
-	return &g
+	return a, false
 }
 
-// admits reports whether the client may have a dynamic address.
-func (e *engine) admits() bool { return e.svc.Admit == vnet.AdmitAny }
+// guest returns the client's port, or nil.
+func (e *engine) guest(r *request) *plan.Guest { return e.Guest(e.PortOf(r.mac)) }
 
 // choose returns a dynamic address for the client: the one it has or had, else
 // the one it wishes, else one from a pool.
 func (e *engine) choose(r *request, now time.Time) (grant, bool) {
-	for i := range e.svc.Subnets {
-		sub := &e.svc.Subnets[i]
-		p := e.pools[sub.ID]
-		if !serves(sub) || sub.Deprecated || p == nil || !e.identifier(sub).IsValid() {
+	for i := range e.Service().Subnets {
+		sub := &e.Service().Subnets[i]
+		if !e.Gives(sub) || !e.identifier(sub).IsValid() {
 			continue
 		}
-		if en := e.table.find(r.client, sub.ID); en != nil && e.usable(sub, en.lease.Address) {
-			return grant{en.lease.Address, sub, nil}, true
-		}
-		if e.free(sub, r.requested) {
-			return grant{r.requested, sub, nil}, true
-		}
-		a, ok := p.pick(r.client, now,
-			func(a netip.Addr) bool { return e.free(sub, a) },
-			func() (netip.Addr, bool) { return e.oldestIdle(sub) })
-		if ok {
+		if a, ok := e.Choose(r.client, sub, []netip.Addr{r.requested}, true, now); ok {
 			return grant{a, sub, nil}, true
 		}
 	}
 	return grant{}, false
-}
-
-// usable reports whether the address may be a dynamic one of the subnet.
-func (e *engine) usable(sub *plan.Subnet, a netip.Addr) bool {
-	p := e.pools[sub.ID]
-	if p == nil || !a.Is4() || !p.contains(a) || a == sub.Gateway || a == sub.Router || slices.Contains(sub.Reserved, a) {
-		return false
-	}
-	if sub.Prefix.Bits() < 31 { // RFC 3021
-		first := sub.Prefix.Masked().Addr()
-		if a == first || a == broadcast(sub.Prefix) {
-			return false
-		}
-	}
-	_, taken := e.owned[a]
-	return !taken
-}
-
-// free reports whether the address is usable and nothing is known of it.
-func (e *engine) free(sub *plan.Subnet, a netip.Addr) bool {
-	return e.table.byAddress[a] == nil && e.usable(sub, a)
-}
-
-// oldestIdle returns the address of the subnet that nobody has used for
-// longest. It looks at a bounded number of entries.
-func (e *engine) oldestIdle(sub *plan.Subnet) (netip.Addr, bool) {
-	elem := e.table.idles.Front()
-	for range sweepSteps {
-		if elem == nil {
-			break
-		}
-		en := elem.Value.(*entry)
-		if en.lease.Subnet == sub.ID && e.usable(sub, en.lease.Address) {
-			return en.lease.Address, true
-		}
-		elem = elem.Next()
-	}
-	return netip.Addr{}, false
-}
-
-// broadcast is the last address of a prefix.
-func broadcast(p netip.Prefix) netip.Addr {
-	return add(p.Masked().Addr(), 1<<(32-p.Bits())-1)
-}
-
-// defaultSpans is what a subnet without ranges gives: all of it.
-func defaultSpans(p netip.Prefix) []vnet.Range {
-	if !p.Addr().Is4() {
-		return nil
-	}
-	return []vnet.Range{{First: p.Addr(), Last: broadcast(p)}}
 }

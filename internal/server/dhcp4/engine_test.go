@@ -12,12 +12,14 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/lease"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
 func TestPortGetsItsAddress(t *testing.T) {
 	f := newFake(t, service())
-	f.setGuest(guest(1, "192.0.2.77"))
+	f.SetGuest(guest(1, "192.0.2.77"))
 	if a := f.dora(msg{mac: mac(1), id: "whatever", host: "Web-1.example"}); a != ip("192.0.2.77") {
 		t.Errorf("port got %v", a)
 	}
@@ -34,26 +36,26 @@ func TestPortGetsItsAddress(t *testing.T) {
 		t.Errorf("stranger was offered %v", m)
 	}
 	// The port moves to another address: the renewal is refused.
-	f.setGuest(guest(1, "192.0.2.78"))
+	f.SetGuest(guest(1, "192.0.2.78"))
 	m, _ = f.send(msg{kind: requestM, mac: mac(1), ciaddr: "192.0.2.77"}.bytes())
 	if m == nil || m.MessageType() != nak {
 		t.Errorf("renewal of an address that moved: %v", m)
 	}
-	f.removeGuest("port1")
-	if len(f.owned) != 0 || len(f.byMAC) != 0 {
+	f.RemoveGuest("port1")
+	if f.Guests() != 0 || f.PortOf(mac(1)) != "" || f.Owned(ip("192.0.2.77")) || f.Owned(ip("192.0.2.78")) {
 		t.Error("a port that is gone is remembered")
 	}
 }
 
 func TestReservation(t *testing.T) {
 	f := newFake(t, service())
-	f.setReservations([]vnet.Reservation{
+	f.SetReservations([]vnet.Reservation{
 		{MAC: mac(1), Address: ip("192.0.2.10")},
 		{Client: "Printer", Address: ip("192.0.2.11")},
 		{MAC: mac(3), Address: ip("192.0.2.12")},
 	})
-	f.setGuest(guest(3, "192.0.2.13"))
-	f.setGuest(guest(4, "192.0.2.10"))
+	f.SetGuest(guest(3, "192.0.2.13"))
+	f.SetGuest(guest(4, "192.0.2.10"))
 	for _, c := range []struct {
 		m    msg
 		want string
@@ -69,7 +71,7 @@ func TestReservation(t *testing.T) {
 	if a := f.dora(msg{mac: mac(1)}); a == ip("192.0.2.10") {
 		t.Error("the port's address was given by reservation")
 	}
-	f.removeGuest("port4")
+	f.RemoveGuest("port4")
 	if a := f.dora(msg{mac: mac(1)}); a != ip("192.0.2.10") {
 		t.Errorf("reservation got %v after the port has gone", a)
 	}
@@ -106,8 +108,8 @@ func TestRequest(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, service(subnet("192.0.2.0/24", "192.0.2.50-192.0.2.59")))
-			f.setGuest(guest(3, "192.0.2.60"))
-			f.load(vnet.Lease{
+			f.SetGuest(guest(3, "192.0.2.60"))
+			f.Load(vnet.Lease{
 				Network: "net", Subnet: "192.0.2.0/24", Address: ip("192.0.2.50"), Family: vnet.IPv4,
 				How: vnet.HowDHCPv4, MAC: mac(1), Expires: start.Add(time.Hour),
 			}, start)
@@ -120,8 +122,8 @@ func TestRequest(t *testing.T) {
 			if got != c.want {
 				t.Fatalf("answer %v, want %v", got, c.want)
 			}
-			if got == nak && (r.to != everybody || len(m.Options.Get(dhcpv4.OptionIPAddressLeaseTime)) > 0 || addr(m.YourIPAddr).IsValid()) {
-				t.Errorf("NAK to %v: %v", r.to, m)
+			if got == nak && (r.To != everybody || len(m.Options.Get(dhcpv4.OptionIPAddressLeaseTime)) > 0 || addr(m.YourIPAddr).IsValid()) {
+				t.Errorf("NAK to %v: %v", r.To, m)
 			}
 		})
 	}
@@ -130,7 +132,7 @@ func TestRequest(t *testing.T) {
 // Where replies go, RFC 2131 section 4.1.
 func TestReplyAddress(t *testing.T) {
 	f := newFake(t, service())
-	f.setGuest(guest(1, "192.0.2.77"))
+	f.SetGuest(guest(1, "192.0.2.77"))
 	cases := map[string]struct {
 		m   msg
 		to  string
@@ -144,7 +146,7 @@ func TestReplyAddress(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			_, r := f.send(c.m.bytes())
-			if r == nil || r.to != ip(c.to) || r.mac != c.mac || r.from != ip("192.0.2.1") {
+			if r == nil || r.To != ip(c.to) || r.MAC != c.mac || r.From != ip("192.0.2.1") {
 				t.Errorf("reply %+v", r)
 			}
 		})
@@ -154,7 +156,7 @@ func TestReplyAddress(t *testing.T) {
 func TestOptions(t *testing.T) {
 	f := newFake(t, service())
 	g := guest(1, "192.0.2.77")
-	f.setGuest(g)
+	f.SetGuest(g)
 	all := dhcpv4.OptParameterRequestList(
 		dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer, dhcpv4.OptionHostName, dhcpv4.OptionDomainName,
 		dhcpv4.OptionInterfaceMTU, dhcpv4.OptionBroadcastAddress, dhcpv4.OptionDNSDomainSearchList, dhcpv4.OptionNTPServers)
@@ -170,7 +172,7 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	g.DefaultRoute = false
-	f.setGuest(g)
+	f.SetGuest(g)
 	few := dhcpv4.OptParameterRequestList(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter)
 	m, _ = f.send(msg{kind: discover, mac: mac(1), opts: []dhcpv4.Option{few}}.bytes())
 	if m.Options.Has(dhcpv4.OptionRouter) || m.Options.Has(dhcpv4.OptionDomainNameServer) || !m.Options.Has(dhcpv4.OptionSubnetMask) {
@@ -224,9 +226,9 @@ func TestDynamicLife(t *testing.T) {
 	if m, _ := f.send(msg{kind: discover, mac: mac(5)}.bytes()); m != nil {
 		t.Errorf("a declined address was offered: %v", m)
 	}
-	f.now = f.now.Add(quarantine + time.Second)
+	f.now = f.now.Add(lease.Quarantine + time.Second)
 	if m, _ := f.send(msg{kind: discover, mac: mac(5)}.bytes()); m == nil {
-		t.Error("the quarantine does not end")
+		t.Error("the lease.Quarantine does not end")
 	}
 }
 
@@ -243,7 +245,7 @@ func TestAdmitPorts(t *testing.T) {
 			t.Errorf("a stranger's %v was answered: %v", m.kind, got)
 		}
 	}
-	if len(f.table.byAddress) != 0 {
+	if f.Table().Len() != 0 {
 		t.Error("state is kept for a stranger")
 	}
 }
@@ -273,17 +275,17 @@ func TestRepeatedRequestIsClaimedOnce(t *testing.T) {
 	f := newFake(t, service())
 	o, _ := f.send(msg{kind: discover, mac: mac(1)}.bytes())
 	req := msg{kind: requestM, mac: mac(1), requested: addr(o.YourIPAddr).String(), server: "192.0.2.1"}
-	first, _ := f.receive(req.bytes(), f.now)
+	first, _ := f.Receive(listen.Packet{Data: req.bytes()}, f.now)
 	last := req.bytes()
-	second, _ := f.receive(last, f.now)
-	if len(first.commit) != 1 || len(second.commit) != 0 {
-		t.Fatalf("%d and %d claims", len(first.commit), len(second.commit))
+	second, _ := f.Receive(listen.Packet{Data: last}, f.now)
+	if len(first.Claim) != 1 || len(second.Claim) != 0 {
+		t.Fatalf("%d and %d claims", len(first.Claim), len(second.Claim))
 	}
-	out := f.committed(first.commit[0].token, nil, f.now)
-	if len(out.send) != 1 || string(out.send[0].data[4:8]) != string(last[4:8]) {
+	out := f.Committed(first.Claim[0], nil, f.now)
+	if len(out.Send) != 1 || string(out.Send[0].Data[4:8]) != string(last[4:8]) {
 		t.Error("the answer is not to the last request")
 	}
-	if out := f.committed(first.commit[0].token, nil, f.now); len(out.send) != 0 {
+	if out := f.Committed(first.Claim[0], nil, f.now); len(out.Send) != 0 {
 		t.Error("answered twice")
 	}
 }
@@ -297,9 +299,9 @@ func TestLoadLeases(t *testing.T) {
 	bad := l("192.0.2.53", 8, vnet.HowDHCPv4, time.Hour)
 	bad.Declined = true
 	for _, l := range []vnet.Lease{l("192.0.2.50", 1, vnet.HowDHCPv4, time.Hour), l("192.0.2.51", 2, vnet.HowDHCPv4, -time.Hour), seen, bad} {
-		f.load(l, start)
+		f.Load(l, start)
 	}
-	f.load(l("192.0.2.50", 9, vnet.HowFixed, time.Hour), start) // an impostor
+	f.Load(l("192.0.2.50", 9, vnet.HowFixed, time.Hour), start) // an impostor
 	if a := f.dora(msg{mac: mac(1)}); a != ip("192.0.2.50") {
 		t.Errorf("client of a loaded lease got %v", a)
 	}
@@ -308,8 +310,8 @@ func TestLoadLeases(t *testing.T) {
 	}
 	gone := l("192.0.2.50", 1, vnet.HowDHCPv4, time.Hour)
 	gone.Deleting = &start
-	f.load(gone, start)
-	if en := f.table.byAddress[ip("192.0.2.50")]; en == nil || en.state != idle {
+	f.Load(gone, start)
+	if en := f.Table().At(ip("192.0.2.50")); en == nil || en.State != lease.Idle {
 		t.Errorf("a lease that was ended elsewhere: %+v", en)
 	}
 }
@@ -318,7 +320,7 @@ func TestRangesAndReserved(t *testing.T) {
 	sub := subnet("192.0.2.0/29")
 	sub.Reserved = []netip.Addr{ip("192.0.2.2")}
 	f := newFake(t, service(sub))
-	f.setGuest(guest(100, "192.0.2.3"))
+	f.SetGuest(guest(100, "192.0.2.3"))
 	seen := map[netip.Addr]bool{}
 	for i := range 3 {
 		seen[f.dora(msg{mac: mac(i + 1)})] = true
@@ -337,9 +339,9 @@ func TestDeprecatedSubnet(t *testing.T) {
 	old, next := subnet("192.0.2.0/24"), subnet("198.51.100.0/24")
 	f := newFake(t, service(old))
 	a := f.dora(msg{mac: mac(1)})
-	f.setGuest(plan.Guest{Port: "p", MAC: mac(2), Addresses: []plan.GuestAddress{{Address: ip("192.0.2.2"), Deprecated: true}, {Address: ip("198.51.100.2")}}})
+	f.SetGuest(plan.Guest{Port: "p", MAC: mac(2), Addresses: []plan.GuestAddress{{Address: ip("192.0.2.2"), Deprecated: true}, {Address: ip("198.51.100.2")}}})
 	old.Deprecated = true
-	f.set(service(next, old))
+	f.Set(service(next, old))
 	if m, _ := f.send(msg{kind: requestM, mac: mac(1), ciaddr: a.String()}.bytes()); m == nil || m.MessageType() != nak {
 		t.Errorf("renewal in a subnet that goes: %v", m)
 	}
@@ -356,30 +358,19 @@ func TestDeprecatedSubnet(t *testing.T) {
 
 func TestFlood(t *testing.T) {
 	f := newFake(t, service(subnet("10.0.0.0/8")))
-	for i := range maxOffers + 1000 {
+	for i := range lease.MaxOffers + 1000 {
 		if m, _ := f.send(msg{kind: discover, mac: mac(i + 1)}.bytes()); m == nil {
 			t.Fatalf("client %d got no offer", i)
 		}
 	}
-	if n := len(f.table.byAddress); n > maxOffers {
+	if n := f.Table().Len(); n > lease.MaxOffers {
 		t.Errorf("%d offers are remembered", n)
 	}
 	f.dora(msg{mac: mac(1 << 20)})
-	f.now = f.now.Add(offerTime)
-	f.table.expire(f.now)
-	if n := len(f.table.byAddress); n != 1 {
+	f.now = f.now.Add(lease.OfferTime)
+	f.Table().Expire(f.now)
+	if n := f.Table().Len(); n != 1 {
 		t.Errorf("%d entries are left of a flood", n)
-	}
-}
-
-func TestHostnames(t *testing.T) {
-	for in, want := range map[string]string{
-		"web": "web", "WEB": "web", "web.example.com": "web", "-x": "", "x-": "", "a b": "", "": "", "ünï": "",
-		strings.Repeat("a", 64): "", "web\x00": "web", "../etc": "",
-	} {
-		if got := label(in); got != want {
-			t.Errorf("label(%q) = %q, want %q", in, got, want)
-		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dhcp"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -57,38 +59,38 @@ type fake struct {
 
 func newFake(t testing.TB, svc plan.Service) *fake {
 	f := &fake{engine: newEngine("host"), t: t, now: start}
-	f.set(svc)
+	f.Set(svc)
 	return f
 }
 
 // send gives the engine a message and returns the answer, or nil.
-func (f *fake) send(b []byte) (*dhcpv4.DHCPv4, *reply) {
+func (f *fake) send(b []byte) (*dhcpv4.DHCPv4, *dhcp.Reply) {
 	f.t.Helper()
-	out, err := f.receive(b, f.now)
+	out, err := f.Receive(listen.Packet{Data: b}, f.now)
 	if err != nil {
 		return nil, nil
 	}
-	for len(out.commit) > 0 {
-		c := out.commit[0]
-		f.claims = append(f.claims, c.lease)
-		more := f.committed(c.token, f.err, f.now)
-		out.commit = append(out.commit[1:], more.commit...)
-		out.send = append(out.send, more.send...)
-		out.release = append(out.release, more.release...)
+	for len(out.Claim) > 0 {
+		c := out.Claim[0]
+		f.claims = append(f.claims, c.Lease)
+		more := f.Committed(c, f.err, f.now)
+		out.Claim = append(out.Claim[1:], more.Claim...)
+		out.Send = append(out.Send, more.Send...)
+		out.Release = append(out.Release, more.Release...)
 	}
-	f.granted = append(f.granted, out.granted...)
-	f.ended = append(f.ended, out.release...)
-	if len(out.send) == 0 {
+	f.granted = append(f.granted, out.Granted...)
+	f.ended = append(f.ended, out.Release...)
+	if len(out.Send) == 0 {
 		return nil, nil
 	}
-	if len(out.send) > 1 {
-		f.t.Fatalf("%d answers", len(out.send))
+	if len(out.Send) > 1 {
+		f.t.Fatalf("%d answers", len(out.Send))
 	}
-	m, err := dhcpv4.FromBytes(out.send[0].data)
+	m, err := dhcpv4.FromBytes(out.Send[0].Data)
 	if err != nil {
 		f.t.Fatalf("our answer does not parse: %v", err)
 	}
-	return m, &out.send[0]
+	return m, &out.Send[0]
 }
 
 // msg is a client's message; zero fields are left out.

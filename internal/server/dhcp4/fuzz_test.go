@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/sextant-net/sextant/internal/server/listen"
 )
 
 func FuzzEngine(f *testing.F) {
@@ -17,7 +19,7 @@ func FuzzEngine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e := newFake(t, service())
-		e.setGuest(guest(1, "192.0.2.77"))
+		e.SetGuest(guest(1, "192.0.2.77"))
 		m, _ := e.send(b)
 		if m != nil && m.OpCode != dhcpv4.OpcodeBootReply {
 			t.Errorf("answer %v", m)
@@ -46,7 +48,7 @@ func BenchmarkRenew(b *testing.B) {
 	m := msg{kind: requestM, mac: mac(100_000), ciaddr: a.String()}.bytes()
 	b.ReportAllocs()
 	for b.Loop() {
-		if out, err := f.receive(m, f.now); err != nil || len(f.committed(out.commit[0].token, nil, f.now).send) != 1 {
+		if out, err := f.Receive(listen.Packet{Data: m}, f.now); err != nil || len(f.Committed(out.Claim[0], nil, f.now).Send) != 1 {
 			b.Fatal("not renewed")
 		}
 	}

@@ -3,12 +3,13 @@ package dhcp4
 import (
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/rfc1035label"
 
+	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -18,17 +19,8 @@ var everybody = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 // broadcastMAC is everybody's on a link.
 var broadcastMAC = vnet.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// reply is a message to be sent on the network's link.
-type reply struct {
-	from, to netip.Addr
-	// mac, if set, is whom the frame goes to: the client has no address that
-	// the kernel could resolve. Else the kernel sends it.
-	mac  vnet.MAC
-	data []byte
-}
-
 // reply builds an answer and addresses it (RFC 2131 section 4.1).
-func (e *engine) reply(r *request, kind dhcpv4.MessageType, g grant, d time.Duration) []reply {
+func (e *engine) reply(r *request, kind dhcpv4.MessageType, g grant, d time.Duration) []dhcp.Reply {
 	from := e.identifier(g.sub)
 	if !from.IsValid() {
 		return nil
@@ -43,10 +35,10 @@ func (e *engine) reply(r *request, kind dhcpv4.MessageType, g grant, d time.Dura
 	if id := r.m.Options.Get(dhcpv4.OptionClientIdentifier); len(id) > 0 { // RFC 6842
 		m.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionClientIdentifier, id))
 	}
-	out := reply{from: from, to: everybody, mac: broadcastMAC}
+	out := dhcp.Reply{From: from, To: everybody, MAC: broadcastMAC}
 	if kind == dhcpv4.MessageTypeNak {
-		out.data = m.ToBytes()
-		return []reply{out}
+		out.Data = m.ToBytes()
+		return []dhcp.Reply{out}
 	}
 	if g.address.IsValid() {
 		m.YourIPAddr = g.address.AsSlice()
@@ -60,18 +52,18 @@ func (e *engine) reply(r *request, kind dhcpv4.MessageType, g grant, d time.Dura
 	e.configure(m, r, g)
 	switch {
 	case r.ciaddr.IsValid():
-		out.to, out.mac = r.ciaddr, vnet.MAC{}
+		out.To, out.MAC = r.ciaddr, vnet.MAC{}
 	case !r.m.IsBroadcast():
-		out.to, out.mac = g.address, r.mac
+		out.To, out.MAC = g.address, r.mac
 	}
-	out.data = m.ToBytes()
+	out.Data = m.ToBytes()
 	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionDNSDomainSearchList, dhcpv4.OptionHostName} {
-		if len(out.data) > r.room {
+		if len(out.Data) > r.room {
 			m.DeleteOption(code)
-			out.data = m.ToBytes()
+			out.Data = m.ToBytes()
 		}
 	}
-	return []reply{out}
+	return []dhcp.Reply{out}
 }
 
 // configure adds the options that configure a client.
@@ -81,7 +73,7 @@ func (e *engine) configure(m *dhcpv4.DHCPv4, r *request, g grant) {
 		m.UpdateOption(dhcpv4.OptSubnetMask(net.CIDRMask(sub.Prefix.Bits(), 32)))
 	}
 	if r.wants(dhcpv4.OptionBroadcastAddress, true) && sub.Prefix.Bits() < 31 {
-		m.UpdateOption(dhcpv4.OptBroadcastAddress(broadcast(sub.Prefix).AsSlice()))
+		m.UpdateOption(dhcpv4.OptBroadcastAddress(ipam.Last(sub.Prefix).AsSlice()))
 	}
 	if r.wants(dhcpv4.OptionRouter, true) && sub.Router.Is4() && (g.guest == nil || g.guest.DefaultRoute) {
 		m.UpdateOption(dhcpv4.OptRouter(sub.Router.AsSlice()))
@@ -89,19 +81,19 @@ func (e *engine) configure(m *dhcpv4.DHCPv4, r *request, g grant) {
 	if servers := e.nameServers(sub.Gateway); r.wants(dhcpv4.OptionDomainNameServer, true) && len(servers) > 0 {
 		m.UpdateOption(dhcpv4.OptDNS(servers...))
 	}
-	if r.wants(dhcpv4.OptionDomainName, true) && e.svc.Domain != "" {
-		m.UpdateOption(dhcpv4.OptDomainName(e.svc.Domain))
+	if r.wants(dhcpv4.OptionDomainName, true) && e.Service().Domain != "" {
+		m.UpdateOption(dhcpv4.OptDomainName(e.Service().Domain))
 	}
 	if r.wants(dhcpv4.OptionDNSDomainSearchList, false) {
-		if names := searchList(e.svc.DNS.Search); len(names) > 0 {
+		if names := dhcp.SearchList(e.Service().DNS.Search); len(names) > 0 {
 			m.UpdateOption(dhcpv4.OptDomainSearch(&rfc1035label.Labels{Labels: names}))
 		}
 	}
-	if r.wants(dhcpv4.OptionHostName, false) && g.guest != nil && label(g.guest.Name) != "" {
-		m.UpdateOption(dhcpv4.OptHostName(label(g.guest.Name)))
+	if r.wants(dhcpv4.OptionHostName, false) && g.guest != nil && dhcp.Label(g.guest.Name) != "" {
+		m.UpdateOption(dhcpv4.OptHostName(dhcp.Label(g.guest.Name)))
 	}
-	if r.wants(dhcpv4.OptionInterfaceMTU, false) && e.svc.MTU >= 68 && e.svc.MTU <= 65535 { // RFC 2132 section 5.1
-		m.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, dhcpv4.Uint16(e.svc.MTU).ToBytes()))
+	if r.wants(dhcpv4.OptionInterfaceMTU, false) && e.Service().MTU >= 68 && e.Service().MTU <= 65535 { // RFC 2132 section 5.1
+		m.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, dhcpv4.Uint16(e.Service().MTU).ToBytes()))
 	}
 }
 
@@ -109,29 +101,13 @@ func (e *engine) configure(m *dhcpv4.DHCPv4, r *request, g grant) {
 // or ours when we serve and nothing was chosen.
 func (e *engine) nameServers(gateway netip.Addr) []net.IP {
 	var out []net.IP
-	for _, a := range e.svc.DNS.Servers {
+	for _, a := range e.Service().DNS.Servers {
 		if a.Is4() && len(out) < 4 {
 			out = append(out, a.AsSlice())
 		}
 	}
-	if e.svc.DNS.Serve && len(e.svc.DNS.Servers) == 0 && gateway.Is4() {
+	if e.Service().DNS.Serve && len(e.Service().DNS.Servers) == 0 && gateway.Is4() {
 		out = append(out, gateway.AsSlice())
-	}
-	return out
-}
-
-// searchList returns the names that RFC 1035 labels can carry, at most six.
-func searchList(names []string) []string {
-	var out []string
-	for _, n := range names {
-		n = strings.TrimSuffix(n, ".")
-		ok := n != "" && len(n) <= 253 && len(out) < 6
-		for l := range strings.SplitSeq(n, ".") {
-			ok = ok && l != "" && len(l) < 64
-		}
-		if ok {
-			out = append(out, n)
-		}
 	}
 	return out
 }

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
 
+	"github.com/sextant-net/sextant/internal/server/dhcp"
+	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -100,31 +101,16 @@ func checkOptions(b []byte) error {
 func hostname(m *dhcpv4.DHCPv4) string {
 	if f := m.Options.Get(dhcpv4.OptionFQDN); len(f) > 3 {
 		if f[0]&4 == 0 { // RFC 4702 section 2.1: ASCII encoding
-			if s := label(string(f[3:])); s != "" {
+			if s := dhcp.Label(string(f[3:])); s != "" {
 				return s
 			}
 		} else if n := int(f[3]); n > 0 && n < 64 && len(f) >= 4+n {
-			if s := label(string(f[4 : 4+n])); s != "" {
+			if s := dhcp.Label(string(f[4 : 4+n])); s != "" {
 				return s
 			}
 		}
 	}
-	return label(m.HostName())
-}
-
-// label returns the first label of a name if it is a host's, in lower case.
-func label(s string) string {
-	s, _, _ = strings.Cut(strings.TrimRight(s, "\x00"), ".")
-	s = strings.ToLower(s)
-	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
-		return ""
-	}
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return ""
-		}
-	}
-	return s
+	return dhcp.Label(m.HostName())
 }
 
 // addr converts an address of the codec; the unspecified one is zero.
@@ -147,5 +133,5 @@ func (r *request) wants(code dhcpv4.OptionCode, unasked bool) bool {
 
 // leaseTime is what the client asks for, within what the network gives.
 func (r *request) leaseTime(limit time.Duration) time.Duration {
-	return min(max(r.m.IPAddressLeaseTime(limit), minLease), limit)
+	return min(max(r.m.IPAddressLeaseTime(limit), lease.MinTime), limit)
 }
