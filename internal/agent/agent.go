@@ -66,17 +66,20 @@ type Agent struct {
 	keep  *keeper
 	ears  *hearing
 
-	calls   chan func() // run in the loop
-	dirty   map[vnet.Ref]bool
-	changed map[vnet.Ref]bool // objects to report of
-	zones   map[vnet.ID]bool  // networks whose names changed
-	failed  map[plan.Key]error
-	climb   bool           // the ladder must be asked again
-	settled bool           // the store or the kept snapshot has spoken
-	resting bool           // after cleanup, until the next start
-	foreign []vnet.Problem // what other programs' rules would do to guests
+	calls    chan func() // run in the loop
+	dirty    map[vnet.Ref]bool
+	changed  map[vnet.Ref]bool // objects to report of
+	zones    map[vnet.ID]bool  // networks whose names changed
+	failed   map[plan.Key]error
+	climb    bool           // the ladder must be asked again
+	settled  bool           // the store or the kept snapshot has spoken
+	worked   bool           // since the last check
+	compared bool           // everything, since memory was given back
+	resting  bool           // after cleanup, until the next start
+	foreign  []vnet.Problem // what other programs' rules would do to guests
 
 	ctx      context.Context            // Run's, for what happens on a packet
+	inside   []string                   // routers' namespaces that are watched
 	odd      map[int]bool               // links of others that were heard, by index
 	refused  map[scoped]bool            // prefixes that the store did not give, until the next decision
 	troubles map[vnet.ID][]vnet.Problem // what the servers last said

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"reflect"
+	"runtime/debug"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -16,6 +17,7 @@ const foreignEvery = 30 * time.Second
 // items to try again, other programs' rules, the kept snapshot.
 func (a *Agent) check(ctx context.Context) {
 	a.keep.tick(a.snap)
+	a.trim()
 	now := a.cfg.Now()
 	if p := a.srv.problems(); !reflect.DeepEqual(p, a.troubles) {
 		for _, m := range []map[vnet.ID][]vnet.Problem{p, a.troubles} {
@@ -30,6 +32,18 @@ func (a *Agent) check(ctx context.Context) {
 	a.retry(ctx)
 	if a.cfg.Foreign != nil && now.After(a.lookAt) {
 		a.lookForeign(ctx, now)
+	}
+}
+
+// trim gives memory back once all is quiet after everything was compared: that
+// reads all of the kernel's state, and the runtime would keep what it took for
+// as long again as the heap is large.
+func (a *Agent) trim() {
+	quiet := !a.worked
+	a.worked = false
+	if a.compared && quiet {
+		a.compared = false
+		debug.FreeOSMemory()
 	}
 }
 

@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -112,28 +116,48 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// write replaces the file in one step.
+// write replaces the file in one step. It encodes one object after the other:
+// a thousand networks are megabytes, which need not all be in memory at once.
 func (k *keeper) write(x keep) error {
-	f := kept{Host: x.host, Revision: x.revision, Objects: map[vnet.Kind]map[vnet.ID]json.RawMessage{}}
+	tmp := k.file + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	if err := errors.Join(x.encode(w), w.Flush(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, k.file)
+}
+
+// encode writes the form that kept describes. The objects come kind by kind.
+func (x keep) encode(w io.Writer) error {
+	host, err := json.Marshal(x.host)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, `{"host":%s,"revision":%d,"objects":{`, host, x.revision); err != nil {
+		return err
+	}
+	kind, end := vnet.Kind(""), "}}"
 	for _, o := range x.objects {
+		between := ","
+		switch {
+		case kind == "":
+			between, end = fmt.Sprintf("%q:{", o.Kind()), "}}}"
+		case o.Kind() != kind:
+			between = fmt.Sprintf("},%q:{", o.Kind())
+		}
+		kind = o.Kind()
 		raw, err := json.Marshal(o)
 		if err != nil {
 			return err
 		}
-		m := f.Objects[o.Kind()]
-		if m == nil {
-			m = map[vnet.ID]json.RawMessage{}
-			f.Objects[o.Kind()] = m
+		if _, err := fmt.Fprintf(w, "%s%q:%s", between, o.GetMeta().ID, raw); err != nil {
+			return err
 		}
-		m[o.GetMeta().ID] = raw
 	}
-	data, err := json.Marshal(&f)
-	if err != nil {
-		return err
-	}
-	tmp := k.file + ".new"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, k.file)
+	_, err = io.WriteString(w, end)
+	return err
 }

@@ -31,6 +31,7 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	if len(a.dirty) == 0 && len(a.changed) == 0 && len(a.zones) == 0 && !full {
 		return
 	}
+	a.worked, a.compared = true, a.compared || full
 	owners := slices.Collect(maps.Keys(a.dirty))
 	clear(a.dirty)
 	c := newChange()
@@ -56,6 +57,7 @@ func (a *Agent) work(ctx context.Context, full bool) {
 // apply makes the kernel fit.
 func (a *Agent) apply(ctx context.Context, c *change, full bool) {
 	defer a.cfg.Finder.Own()()
+	var made []plan.Key
 	switch {
 	case full:
 		a.cfg.Kernel.Want(a.union.items())
@@ -63,11 +65,13 @@ func (a *Agent) apply(ctx context.Context, c *change, full bool) {
 		if err != nil {
 			a.log.Warn("the kernel does not say what it has", "error", err)
 		}
+		made = res.Put
 		a.tellMended(append(res.Put, res.Deleted...), c)
 	case len(c.put)+len(c.del) > 0:
-		a.cfg.Kernel.Reconcile(ctx, slices.Collect(maps.Values(c.put)), slices.Collect(maps.Keys(c.del)))
+		made = a.cfg.Kernel.Reconcile(ctx, slices.Collect(maps.Values(c.put)), slices.Collect(maps.Keys(c.del))).Put
 	}
 	a.failed = a.cfg.Kernel.Errors()
+	a.watchRouters(ctx, made)
 }
 
 // endServices ends what the owners no longer have.
