@@ -85,7 +85,8 @@ func networksSection(b *bench, samples map[string]map[int][]sample) section {
 		how: "Dual-stack networks with NAT in both families and DHCP in both are defined and started, by one client one after" +
 			" the other. As soon as a bridge is there, a guest is plugged into it, which sends router solicitations and queries" +
 			" to both gateway addresses every " + askEvery.String() + ". The clock runs from the first request until every guest has" +
-			" a router advertisement with its network's prefix and an answer from both addresses. Processor time is of all the" +
+			" a router advertisement with its network's prefix and an answer from both addresses. Guests know their gateway's" +
+			" MAC, and the host's kernel is told theirs, for its table of neighbours is too small for a thousand. Processor time is of all the" +
 			" candidate's processes and their children (cgroup), not of the clients. libvirtd runs without D-Bus, keeps its state" +
 			" in memory, and has STP off; Sextant's state is on the disk, and durable."}
 	t := table{head: []string{"networks", "wall: libvirtd / Sextant", "processor: libvirtd / Sextant",
