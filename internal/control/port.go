@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -86,6 +87,10 @@ func (w ports) update(ctx context.Context, d *draft) error {
 	if err := validate(p); err != nil {
 		return err
 	}
+	if pluggedOnly(p, old) {
+		p.Fixed = old.Fixed
+		return nil
+	}
 	var keep []vnet.FixedAddress
 	for _, f := range old.Fixed {
 		// What was asked for by address and no longer is, is given up; so are
@@ -96,6 +101,17 @@ func (w ports) update(ctx context.Context, d *draft) error {
 		}
 	}
 	return w.addresses(ctx, d, n, p, keep)
+}
+
+// pluggedOnly reports whether nothing but the binding is other than before:
+// then the addresses stay as they are, so that a plug that is taken back leaves
+// nothing behind.
+func pluggedOnly(p, old *vnet.Port) bool {
+	a, b := *p, *old
+	for _, x := range []*vnet.Port{&a, &b} {
+		x.Meta, x.Binding, x.Fixed = vnet.Meta{}, nil, nil
+	}
+	return reflect.DeepEqual(a, b) && !reflect.DeepEqual(p.Binding, old.Binding)
 }
 
 // remove takes the port's leases along.
@@ -136,6 +152,9 @@ func (c *Control) Plug(ctx context.Context, who Identity, sel Selector, port *vn
 	}
 	o, err := c.Update(ctx, who, sel, 0, func(o vnet.Object) error {
 		p := o.(*vnet.Port)
+		if err := asItIs(port, p); err != nil {
+			return err
+		}
 		if p.Binding != nil && (p.Binding.Host != b.Host || p.Binding.Plug != b.Plug || p.Binding.Device != b.Device || p.Binding.Netns != b.Netns) {
 			e := vnet.Errorf(vnet.ErrInUse, "port %s is plugged into %s on host %s", p.Name, p.Binding.Device, p.Binding.Host).
 				WithHint("unplug it first: sextant port unplug %s", p.Name)
@@ -149,6 +168,25 @@ func (c *Control) Plug(ctx context.Context, who Identity, sel Selector, port *vn
 		return nil, inOp(err, op)
 	}
 	return o.(*vnet.Port), nil
+}
+
+// asItIs makes sure that a port that is there is what the caller would have
+// made.
+func asItIs(asked, p *vnet.Port) error {
+	if asked == nil {
+		return nil
+	}
+	if !asked.MAC.IsZero() && asked.MAC != p.MAC {
+		return vnet.Invalid("mac", "port %s is there already, with the MAC %v", p.Name, p.MAC).
+			WithHint("leave mac out, or change it first: sextant port set %s mac=%v", p.Name, asked.MAC)
+	}
+	for _, a := range asked.Addresses {
+		if !slices.ContainsFunc(p.Fixed, func(f vnet.FixedAddress) bool { return f.Address == a }) {
+			return vnet.Invalid("addresses", "port %s is there already, without %v", p.Name, a).
+				WithHint("leave the addresses out, or change them first: sextant port set %s addresses=%v", p.Name, a)
+		}
+	}
+	return nil
 }
 
 func (c *Control) plugNew(ctx context.Context, who Identity, sel Selector, port *vnet.Port, b vnet.Binding) (*vnet.Port, error) {

@@ -25,6 +25,7 @@ sextant network create n2 router=r ipv4=nat ipv4.address=10.7.0.1/24 ipv6=none
 sextant project create pp
 sextant network create n3 --project pp ipv4=nat ipv4.address=10.77.0.1/24 ipv6=none
 sextant pool create pool prefix=2001:db8:100::/48
+sextant subnet create cut network=w pool=pool
 ip netns add guest
 sextant port plug p2 network=w netns=guest device=eth0
 `
@@ -97,6 +98,9 @@ var badInput = []struct {
 	{"port set p2 network=w mac=52:54:00:aa:00:01", 1, `mac: 52:54:00:aa:00:01 is taken by port p1; choose another one`},
 	{"port create x network=w mac=52:54:00:aa", 1, `mac: "52:54:00:aa" is no MAC address; write it as`},
 	{"port create x network=w mac=01:00:5e:00:00:01", 1, `mac: .*multicast.*; `},
+	{"port plug p1 network=w tap=t0 mac=52:54:00:aa:00:09", 1, `mac: port p1 is there already, with the MAC 52:54:00:aa:00:01; leave mac out`},
+	{"port plug p1 network=w tap=t0 address=192.168.150.9", 1, `addresses: port p1 is there already, without 192\.168\.150\.9; leave the addresses out`},
+	{"port plug p2 network=w tap=t0", 1, `device: port p2 is plugged into eth0 on host host; unplug it first`},
 	// Overlap: with networks, with the host's addresses and routes.
 	{"network create x ipv4=nat ipv4.address=192.168.150.1/24", 1, `ipv4\.address: .*overlaps 192\.168\.150\.0/24 of network w; choose another`},
 	{"network create x ipv4=nat ipv4.address=192.168.0.1/16", 1, `ipv4\.address: .*overlaps 192\.168\.150\.0/24 of network w; `},
@@ -118,6 +122,11 @@ var badInput = []struct {
 	{"network delete w", 1, `network w is used by ports p1, p2; delete the ports first`},
 	{"router delete r", 1, `router r is used by network n2; delete what uses it first`},
 	{"project delete pp", 1, `project pp is used by network n3; delete what uses it first`},
+	{"pool delete pool", 1, `pool pool is used by subnet cut; delete what uses it first`},
+	{"pool set pool prefix=2001:db8:200::/48", 1, `prefix: .*was cut from the pool.*; choose a prefix that has it`},
+	{"subnet delete cut network=w", 1, `subnet cut is used by port p2; delete what uses it first`},
+	{"router delete nope", 1, `there is no router "nope"; `},
+	{"network set n2 router=", 1, `router: .*; .`},
 	{"project delete default", 1, `the project "default" is always there; .`},
 	{"network show w --project nope", 1, `project: there is no project "nope"; `},
 	// What the host cannot do: said by it, and taken back.
