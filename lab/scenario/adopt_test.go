@@ -129,3 +129,36 @@ func TestTapOfUser(t *testing.T) {
 		t.Errorf("left: %s", out)
 	}
 }
+
+// TestAdoptionByMAC: libvirt gives a tap its guest's MAC with the first octet
+// fe; such a tap belongs to the port of that MAC before its guest has spoken.
+// The port stays when the tap goes.
+func TestAdoptionByMAC(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, time.Minute, topo.HostConfig{})
+	w.serve()
+	w.sh("sextant port create vm1 network=default mac=52:54:00:0a:0b:0d; sextant port create vm2 network=default")
+	w.sh("ip tuntap add dev vnet1 mode tap; ip link set vnet1 address fe:54:00:0a:0b:0d master " + w.bridge("default") + " up")
+	bound := func(device string) func() error {
+		return func() error {
+			var p port
+			w.json(&p, "sextant port show vm1")
+			switch {
+			case device == "" && p.Binding == nil:
+			case p.Binding != nil && p.Binding.Device == device:
+			default:
+				return fmt.Errorf("want %q: %+v", device, p.Binding)
+			}
+			return nil
+		}
+	}
+	w.eventually(5*time.Second, "vm1 is bound to the tap", bound("vnet1"))
+	if n := len(w.ports("default")); n != 2 {
+		t.Errorf("%d ports", n)
+	}
+	w.sh("ip link delete vnet1")
+	w.eventually(5*time.Second, "vm1 is not bound", bound(""))
+	if n := len(w.ports("default")); n != 2 {
+		t.Errorf("%d ports", n)
+	}
+}

@@ -69,7 +69,7 @@ func TestLeasesOfTheWire(t *testing.T) {
 
 	// SLAAC with privacy addresses; the guest itself says nothing.
 	w.on(quiet, "sysctl -qw net.ipv6.conf.eth0.use_tempaddr=1; ip link set eth0 up")
-	w.eventually(15*time.Second, "two addresses", func() error {
+	w.eventually(30*time.Second, "two addresses", func() error {
 		if got := w.own(quiet); len(got) < 2 {
 			return fmt.Errorf("%v", got)
 		}

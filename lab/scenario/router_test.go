@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ sextant --project PROJECT network create net bridge=br-PROJECT router=edge ipv4=
 	}
 	red, blue := guests["red"], guests["blue"]
 	for _, g := range guests {
-		w.eventually(15*time.Second, g.Name+" has a default route", func() error {
+		w.eventually(30*time.Second, g.Name+" has a default route", func() error {
 			_, err := g.Sh(w.ctx, "ip -6 route show default | grep -q .")
 			return err
 		})
@@ -83,6 +84,7 @@ sextant --project PROJECT network create net bridge=br-PROJECT router=edge ipv4=
 		t.Errorf("red sees blue's names: %s", got)
 	}
 	w.routedThroughRouter()
+	w.routersMended(red, blue)
 	w.sh("sextant cleanup")
 	w.eventually(10*time.Second, "nothing is left", func() error {
 		if out := w.sh("ls /run/netns | grep sextant- || true; ip -o link | grep 'sx[rgp]' || true"); out != "" {
@@ -103,7 +105,7 @@ func (w *world) routedThroughRouter() {
 	g := w.plug("red2", "--project red network=public")
 	w.on(g, "ip link set eth0 up")
 	var own string
-	w.eventually(15*time.Second, "red2 has a global address", func() (err error) {
+	w.eventually(30*time.Second, "red2 has a global address", func() (err error) {
 		own, err = g.Sh(w.ctx, "ip -6 route show default | grep -q . && ip -6 -o addr show dev eth0 scope global -tentative | grep -o '2001:db8:5:[^/]*'")
 		return err
 	})
@@ -115,4 +117,64 @@ func (w *world) routedThroughRouter() {
 	if out, err := w.up.Sh(w.ctx, "nc -z -w 1 "+own+" 22"); err == nil {
 		w.t.Errorf("a connection from outside is let in: %s", out)
 	}
+}
+
+// routersMended: what others remove of a router comes back, and a crash of
+// everything changes nothing in the namespaces.
+func (w *world) routersMended(guests ...*topo.Node) {
+	w.t.Helper()
+	ns := strings.Fields(w.sh("ls /run/netns | grep ^sextant-"))
+	if len(ns) != 2 {
+		w.t.Fatalf("routers' namespaces: %v", ns)
+	}
+	look := ""
+	for _, n := range ns {
+		look += "ip -n " + n + " -o addr | sed 's/ valid_lft.*//'; ip -n " + n + " route; ip -n " + n + " -6 route show default; ip netns exec " + n + " nft list ruleset;"
+	}
+	before := w.sh(look)
+	for _, damage := range []string{
+		"ip netns exec " + ns[0] + " nft flush ruleset",
+		"ip -n " + ns[0] + " route flush default",
+		"ip -n " + ns[1] + " link delete uplink",
+		"ip -n " + ns[1] + " addr flush dev br-red scope global || ip -n " + ns[1] + " addr flush dev br-blue scope global",
+	} {
+		w.sh(damage)
+		w.eventually(2*repairTime, damage+": repaired", func() error {
+			if after := w.sh(look); unnumbered(after) != unnumbered(before) {
+				return &differs{unnumbered(before), unnumbered(after)}
+			}
+			return nil
+		})
+		for _, g := range guests {
+			w.answers(g)
+		}
+	}
+	before = w.sh(look)
+	for _, p := range []string{"serve", "control", "agent"} {
+		w.kill(p)
+	}
+	_ = w.daemon.Wait(w.ctx)
+	w.serve(w.flags...)
+	if after := w.sh(look); normal(after) != normal(before) {
+		w.t.Errorf("after a crash: %v", &differs{before, after})
+	}
+	for _, g := range guests {
+		w.answers(g)
+	}
+}
+
+// unnumbered leaves out the indexes of links, which are new when a link is made
+// anew, and the host's link-local addresses.
+func unnumbered(s string) string {
+	var lines []string
+	for line := range strings.Lines(normal(s)) {
+		if i := strings.Index(line, ": "); i > 0 && i < 4 {
+			line = line[i+2:]
+		}
+		if !strings.Contains(line, "inet6 fe80:") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

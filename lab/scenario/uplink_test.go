@@ -18,7 +18,7 @@ func (w *world) settings() string {
 	w.t.Helper()
 	return w.sh(`cd /proc/sys/net
 for f in ipv4/ip_forward ipv4/conf/*/forwarding ipv6/conf/*/forwarding ipv6/conf/*/force_forwarding ipv6/conf/*/accept_ra ipv6/conf/*/disable_ipv6; do
-	case $f in */sx-* | */sxp* | */sxr* | */sxg*) continue ;; esac
+	case $f in */sx-* | */sxp* | */sxr* | */sxg* | */late0/*) continue ;; esac
 	if [ -e $f ]; then echo "$f $(cat $f)"; fi
 done`)
 }
@@ -128,6 +128,10 @@ func uplinkByKernel(t *testing.T, uplink string) {
 	_ = w.daemon.Wait(w.ctx)
 	w.serve()
 	w.stopAll(before)
+	if got := w.sh("cat /proc/sys/net/ipv6/conf/late0/accept_ra"); got != "1" {
+		t.Errorf("the link that came later keeps accept_ra=%s", got)
+	}
+	w.sh("ip link delete late0")
 	w.sh("sextant network start default; sextant network start apart")
 	kept("crash, stop, start")
 	w.has6(uplink, "network started again")
@@ -249,7 +253,6 @@ END`)
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		w.t.Fatal(err)
 	}
-	w.on(w.up.Node, "ip link delete wan1")
 }
 
 // grep keeps the lines that contain all of the words.

@@ -137,7 +137,7 @@ func (w *world) guest(name, network string) *topo.Node {
 	w.t.Helper()
 	n := w.plug(name, "network="+network)
 	w.address4(n)
-	w.eventually(15*time.Second, name+" has a global IPv6 address", func() error {
+	w.eventually(30*time.Second, name+" has a global IPv6 address", func() error {
 		_, err := n.Sh(w.ctx, "ip -6 -o addr show dev eth0 scope global -tentative | grep -q inet6 && ip -6 route show default | grep -q .")
 		return err
 	})

@@ -25,6 +25,9 @@ type original struct {
 	Set   string            `json:"set"`             // what we set it to
 	Index int               `json:"index,omitempty"` // of the link it belongs to
 	Links map[string]string `json:"links,omitempty"` // what setting it for all links overwrote
+	// Last is, of a setting for links to come, the index of the newest link
+	// that was there already.
+	Last int `json:"last,omitempty"`
 }
 
 // record is what must be known to undo what the kernel does not mark: written

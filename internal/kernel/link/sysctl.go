@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"sort"
@@ -110,13 +111,23 @@ func (l *Links) recordOriginals(ns string, items []plan.Sysctl) (map[string]bool
 			continue
 		}
 		now, err := readSysctl(i.Path)
-		if err != nil || holds(i, now) {
+		if err != nil {
+			continue
+		}
+		if holds(i, now) {
+			if v, ok := l.inherited(ns, i, now); ok {
+				add = append(add, original{NS: ns, Path: i.Path, Value: v, Set: now, Index: linkIndex(i.Path)})
+			}
 			continue
 		}
 		if i.Ours || l.isOurs(ns, i.Path) {
 			continue
 		}
-		add = append(add, original{NS: ns, Path: i.Path, Value: now, Set: clean(i.Value), Index: linkIndex(i.Path), Links: spread(i.Path)})
+		o := original{NS: ns, Path: i.Path, Value: now, Set: clean(i.Value), Index: linkIndex(i.Path), Links: spread(i.Path)}
+		if strings.Contains(i.Path, "/conf/default/") {
+			o.Last = lastLink()
+		}
+		add = append(add, o)
 	}
 	err := l.record.add(add)
 	if err == nil {
@@ -127,6 +138,34 @@ func (l *Links) recordOriginals(ns string, items []plan.Sysctl) (map[string]bool
 		unsafe[o.Path] = true
 	}
 	return unsafe, err
+}
+
+// inherited returns the value that a link which came after us would have had:
+// it took ours from conf/default. It runs in the namespace.
+func (l *Links) inherited(ns string, i plan.Sysctl, now string) (string, bool) {
+	name := linkName(i.Path)
+	if name == "" || i.Ours {
+		return "", false
+	}
+	d, ok := l.record.get(ns, strings.Replace(i.Path, "/"+name+"/", "/default/", 1))
+	if !ok || d.Set != now || d.Last == 0 || linkIndex(i.Path) <= d.Last || l.isOurs(ns, i.Path) {
+		return "", false
+	}
+	return d.Value, true
+}
+
+// lastLink is the highest index of a link of the namespace it runs in; indexes
+// are not given twice.
+func lastLink() int {
+	all, err := net.Interfaces()
+	if err != nil {
+		return 0
+	}
+	last := 0
+	for _, i := range all {
+		last = max(last, i.Index)
+	}
+	return last
 }
 
 // isOurs reports whether the setting vanishes with a link or namespace of
