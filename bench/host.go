@@ -44,7 +44,8 @@ func (l *lab) newHost(ctx context.Context, n int) (_ *host, err error) {
 	}
 	h.defers(func() error { return errors.Join(l.keep(h), os.RemoveAll(h.dir)) })
 	for _, ns := range []string{h.netns, h.guests} {
-		if err := command(ctx, "ip", "netns", "add", ns); err != nil {
+		// Not to be broken off: half a namespace would not be removed.
+		if err := command(context.Background(), "ip", "netns", "add", ns); err != nil {
 			return nil, err
 		}
 		h.defers(func() error { return command(context.Background(), "ip", "netns", "delete", ns) })
