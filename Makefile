@@ -74,7 +74,7 @@ fuzz: ## Run every fuzz target for FUZZTIME each (default 10s)
 
 bench: build ## Measure against the real peers; figures go to docs/benchmarks.md
 	@scripts/deps.sh bench
-	go run ./bench $(BENCHFLAGS)
+	go run ./bench -write $(BENCHFLAGS)
 
 demo: deps build ## The whole product on real guests, away from the machine's own network
 	@go build -o bin/demo ./lab/demo && exec bin/demo $(DEMOFLAGS)
