@@ -5,49 +5,23 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/netnstest"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dhcp/dhcptest"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
-
-// store says yes to every claim, a little later and from another goroutine.
-type store struct {
-	mu       sync.Mutex
-	leases   []vnet.Lease
-	released []vnet.Lease
-}
-
-func (s *store) Commit(l vnet.Lease, done func(error)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leases = append(s.leases, l)
-	go done(nil)
-}
-
-func (s *store) Release(l vnet.Lease) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.released = append(s.released, l)
-}
-
-func (s *store) count() (claimed, released int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.leases), len(s.released)
-}
 
 // lab is a router's namespace with one guest on a bridge.
 type lab struct {
 	t             *testing.T
 	router, guest *netnstest.NS
-	store         store
+	store         dhcptest.Store
+	client        *dhcptest.Dhclient
 	dir           string
 }
 
@@ -55,6 +29,7 @@ var guestMAC = vnet.MAC{0x52, 0x54, 0, 0xaa, 0, 1}
 
 func newLab(t *testing.T) *lab {
 	l := &lab{t: t, router: netnstest.New(t, "dhcp4-r"), guest: netnstest.New(t, "dhcp4-g"), dir: t.TempDir()}
+	l.client = &dhcptest.Dhclient{T: t, Guest: l.guest, Dir: l.dir, Args: []string{"-4"}, OnEvent: `case $reason in BOUND|REBOOT|RENEW) ip addr replace $new_ip_address/24 dev $interface ;; esac`}
 	l.link("br0", "eth0", "192.0.2.1/24")
 	l.guest.Run("ip", "link", "set", "eth0", "address", guestMAC.String())
 	return l
@@ -79,61 +54,6 @@ func (l *lab) server() *Server {
 	return s
 }
 
-// dhclient runs ISC dhclient on a device with a script that only writes its
-// environment, and returns that of the last event with the given reason.
-func (l *lab) dhclient(dev string, args ...string) (string, error) {
-	log := filepath.Join(l.dir, "events")
-	script := filepath.Join(l.dir, "script")
-	_ = os.Remove(log)
-	body := "#!/bin/sh\nenv >>" + log + "\n" +
-		`case $reason in BOUND|REBOOT|RENEW) ip addr replace $new_ip_address/24 dev $interface ;; esac` + "\nexit 0\n"
-	if err := os.WriteFile(script, []byte(body), 0o755); err != nil {
-		return "", err
-	}
-	args = append([]string{"-4", "-1", "-v", "-sf", script, "-lf", filepath.Join(l.dir, "leases"), "-pf", filepath.Join(l.dir, "pid-"+dev)}, args...)
-	out, err := l.guest.Command("timeout", append([]string{"20", "dhclient"}, append(args, dev)...)...).CombinedOutput()
-	env, _ := os.ReadFile(log)
-	return string(env) + string(out), err
-}
-
-// stop ends the dhclient that went into the background. It writes its pid file
-// late, so it is found by the test's own directory on its command line.
-func (l *lab) stop(dev string) {
-	l.t.Helper()
-	pidFile := filepath.Join(l.dir, "pid-"+dev)
-	netnstest.Eventually(l.t, 5*time.Second, "dhclient ends", func() error {
-		cmds, err := filepath.Glob("/proc/[0-9]*/cmdline")
-		if err != nil {
-			return err
-		}
-		left := 0
-		for _, c := range cmds {
-			args, err := os.ReadFile(c)
-			if err != nil || !strings.HasPrefix(string(args), "dhclient\x00") || !strings.Contains(string(args), pidFile+"\x00") {
-				continue
-			}
-			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(c))); err == nil {
-				left++
-				_ = syscall.Kill(pid, syscall.SIGTERM)
-			}
-		}
-		if left > 0 {
-			return fmt.Errorf("%d still there", left)
-		}
-		return nil
-	})
-	_ = os.Remove(pidFile)
-}
-
-func wants(t *testing.T, got string, want ...string) {
-	t.Helper()
-	for _, w := range want {
-		if !strings.Contains(got, w) {
-			t.Errorf("no %q in:\n%s", w, got)
-		}
-	}
-}
-
 func TestKernelDhclient(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "timeout")
@@ -144,37 +64,37 @@ func TestKernelDhclient(t *testing.T) {
 		Port: "p1", Network: "net", Name: "vm1", MAC: guestMAC, DefaultRoute: true,
 		Addresses: []plan.GuestAddress{{Subnet: "192.0.2.0/24", Address: ip("192.0.2.77")}},
 	})
-	out, err := l.dhclient("eth0")
+	out, err := l.client.Run("eth0")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wants(t, out, "new_ip_address=192.0.2.77", "new_routers=192.0.2.1", "new_domain_name_servers=192.0.2.1",
+	dhcptest.Wants(t, out, "new_ip_address=192.0.2.77", "new_routers=192.0.2.1", "new_domain_name_servers=192.0.2.1",
 		"new_domain_name=default.internal", "new_host_name=vm1", "new_interface_mtu=1450", "new_subnet_mask=255.255.255.0",
 		"new_broadcast_address=192.0.2.255", "new_dhcp_lease_time=3600", "new_domain_search=default.internal.")
-	l.stop("eth0")
+	l.client.Stop("eth0")
 	// Started again it remembers its lease: INIT-REBOOT.
-	if out, err = l.dhclient("eth0"); err != nil || !strings.Contains(out, "reason=REBOOT") {
+	if out, err = l.client.Run("eth0"); err != nil || !strings.Contains(out, "reason=REBOOT") {
 		t.Errorf("init-reboot: %v\n%s", err, out)
 	}
-	if out, err = l.dhclient("eth0", "-r"); err != nil {
+	if out, err = l.client.Run("eth0", "-r"); err != nil {
 		t.Errorf("release: %v\n%s", err, out)
 	}
-	if n, _ := l.store.count(); n != 0 {
+	if n, _ := l.store.Count(); n != 0 {
 		t.Errorf("%d claims for a port", n)
 	}
 
 	// Without a port the guest is anybody: a dynamic address, claimed.
 	s.RemoveGuest("net", "p1")
-	_ = os.Remove(filepath.Join(l.dir, "leases"))
-	if out, err = l.dhclient("eth0"); err != nil {
+	l.client.Forget("eth0")
+	if out, err = l.client.Run("eth0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wants(t, out, "new_ip_address=192.0.2.10")
-	if out, err = l.dhclient("eth0", "-r"); err != nil {
+	dhcptest.Wants(t, out, "new_ip_address=192.0.2.10")
+	if out, err = l.client.Run("eth0", "-r"); err != nil {
 		t.Errorf("release: %v\n%s", err, out)
 	}
 	netnstest.Eventually(t, 5*time.Second, "claim and release", func() error {
-		if c, r := l.store.count(); c != 1 || r != 1 {
+		if c, r := l.store.Count(); c != 1 || r != 1 {
 			return fmt.Errorf("%d claims, %d releases", c, r)
 		}
 		return nil
@@ -183,10 +103,10 @@ func TestKernelDhclient(t *testing.T) {
 	// client back to the start.
 	s.SetNetwork(service(subnet("198.51.100.0/24")))
 	l.router.Run("ip", "addr", "add", "198.51.100.1/24", "dev", "br0")
-	if out, err = l.dhclient("eth0"); err != nil || !strings.Contains(out, "new_ip_address=198.51.100.") {
+	if out, err = l.client.Run("eth0"); err != nil || !strings.Contains(out, "new_ip_address=198.51.100.") {
 		t.Errorf("after the network moved: %v\n%s", err, out)
 	}
-	l.stop("eth0")
+	l.client.Stop("eth0")
 }
 
 func TestKernelUdhcpcAndDhcpcd(t *testing.T) {
@@ -203,7 +123,7 @@ func TestKernelUdhcpcAndDhcpcd(t *testing.T) {
 	if err != nil {
 		t.Fatalf("udhcpc: %v\n%s", err, out)
 	}
-	wants(t, out, "ip=192.0.2.", "router=192.0.2.1", "dns=192.0.2.1", "lease=3600")
+	dhcptest.Wants(t, out, "ip=192.0.2.", "router=192.0.2.1", "dns=192.0.2.1", "lease=3600")
 
 	conf, events := filepath.Join(l.dir, "dhcpcd.conf"), filepath.Join(l.dir, "events")
 	if err := os.WriteFile(conf, []byte("noarp\nclientid\noption interface_mtu, domain_search\n"), 0o644); err != nil {
@@ -297,12 +217,12 @@ func (l *lab) dnsmasq(args ...string) {
 func (l *lab) serves(s *Server) {
 	l.t.Helper()
 	s.SetNetwork(service())
-	out, err := l.dhclient("eth0")
+	out, err := l.client.Run("eth0")
 	if err != nil {
 		l.t.Fatalf("%v\n%s", err, out)
 	}
-	wants(l.t, out, "new_ip_address=192.0.2.")
-	l.stop("eth0")
+	dhcptest.Wants(l.t, out, "new_ip_address=192.0.2.")
+	l.client.Stop("eth0")
 }
 
 func TestKernelLinkComesBack(t *testing.T) {
@@ -320,12 +240,12 @@ func TestKernelLinkComesBack(t *testing.T) {
 	other.Network, other.Link = "other", "br1"
 	s.SetNetwork(other)
 	l.link("br1", "eth1", "198.51.100.1/24")
-	out, err := l.dhclient("eth1")
+	out, err := l.client.Run("eth1")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wants(t, out, "new_ip_address=198.51.100.")
-	l.stop("eth1")
+	dhcptest.Wants(t, out, "new_ip_address=198.51.100.")
+	l.client.Stop("eth1")
 	if out := l.router.Run("ss", "-Huln", "sport = :67"); strings.Count(out, "\n") != 1 || strings.Contains(out, "%") {
 		t.Errorf("not one socket for both links:\n%s", out)
 	}

@@ -4,48 +4,23 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/netnstest"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dhcp/dhcptest"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
-
-// store says yes to every claim, a little later and from another goroutine.
-type store struct {
-	mu               sync.Mutex
-	leases, released []vnet.Lease
-}
-
-func (s *store) Commit(l vnet.Lease, done func(error)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leases = append(s.leases, l)
-	go done(nil)
-}
-
-func (s *store) Release(l vnet.Lease) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.released = append(s.released, l)
-}
-
-func (s *store) count() (claimed, released int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.leases), len(s.released)
-}
 
 // lab is a router's namespace with one guest behind a veth pair.
 type lab struct {
 	t             *testing.T
 	router, guest *netnstest.NS
-	store         store
+	store         dhcptest.Store
+	client        *dhcptest.Dhclient
 	dir           string
 }
 
@@ -53,6 +28,7 @@ var guestMAC = vnet.MAC{0x52, 0x54, 0, 0xaa, 0, 1}
 
 func newLab(t *testing.T) *lab {
 	l := &lab{t: t, router: netnstest.New(t, "dhcp6-r"), guest: netnstest.New(t, "dhcp6-g"), dir: t.TempDir()}
+	l.client = &dhcptest.Dhclient{T: t, Guest: l.guest, Dir: l.dir, Args: []string{"-6", "-D", "LL"}}
 	for _, ns := range []*netnstest.NS{l.router, l.guest} {
 		ns.Run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.accept_ra=0")
 	}
@@ -87,59 +63,6 @@ func (l *lab) server() *Server {
 	return s
 }
 
-// dhclient runs ISC dhclient on a device with a script that only writes its
-// environment, and returns that and what it printed.
-func (l *lab) dhclient(dev string, args ...string) (string, error) {
-	log, script := filepath.Join(l.dir, "events"), filepath.Join(l.dir, "script")
-	_ = os.Remove(log)
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv >>"+log+"\nexit 0\n"), 0o755); err != nil {
-		return "", err
-	}
-	args = append([]string{"-6", "-1", "-v", "-D", "LL", "-sf", script, "-lf", filepath.Join(l.dir, "leases-"+dev),
-		"-pf", filepath.Join(l.dir, "pid-"+dev)}, args...)
-	out, err := l.guest.Command("timeout", append([]string{"20", "dhclient"}, append(args, dev)...)...).CombinedOutput()
-	env, _ := os.ReadFile(log)
-	return string(env) + string(out), err
-}
-
-// stop ends the dhclient that went into the background. It writes its pid file
-// late, so it is found by the test's own directory on its command line.
-func (l *lab) stop(dev string) {
-	l.t.Helper()
-	pidFile := filepath.Join(l.dir, "pid-"+dev)
-	netnstest.Eventually(l.t, 5*time.Second, "dhclient ends", func() error {
-		cmds, err := filepath.Glob("/proc/[0-9]*/cmdline")
-		if err != nil {
-			return err
-		}
-		left := 0
-		for _, c := range cmds {
-			args, err := os.ReadFile(c)
-			if err != nil || !strings.HasPrefix(string(args), "dhclient\x00") || !strings.Contains(string(args), pidFile+"\x00") {
-				continue
-			}
-			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(c))); err == nil {
-				left++
-				_ = syscall.Kill(pid, syscall.SIGTERM)
-			}
-		}
-		if left > 0 {
-			return fmt.Errorf("%d still there", left)
-		}
-		return nil
-	})
-	_ = os.Remove(pidFile)
-}
-
-func wants(t *testing.T, got string, want ...string) {
-	t.Helper()
-	for _, w := range want {
-		if !strings.Contains(got, w) {
-			t.Errorf("no %q in:\n%s", w, got)
-		}
-	}
-}
-
 func TestKernelDhclient(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "timeout")
@@ -150,42 +73,42 @@ func TestKernelDhclient(t *testing.T) {
 		Port: "p1", Network: "net", Name: "vm1", MAC: guestMAC,
 		Addresses: []plan.GuestAddress{{Subnet: "2001:db8:1::/64", Address: ip("2001:db8:1::77")}},
 	})
-	out, err := l.dhclient("eth0")
+	out, err := l.client.Run("eth0")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wants(t, out, "new_ip6_address=2001:db8:1::77", "new_dhcp6_name_servers=2001:db8:1::1", "new_dhcp6_domain_search=default.internal.",
+	dhcptest.Wants(t, out, "new_ip6_address=2001:db8:1::77", "new_dhcp6_name_servers=2001:db8:1::1", "new_dhcp6_domain_search=default.internal.",
 		"new_max_life=3600", "new_preferred_life=2250", "new_renew=1125", "new_rebind=1800")
-	l.stop("eth0")
+	l.client.Stop("eth0")
 	// Started again it asks whether its address still fits.
-	if out, err = l.dhclient("eth0"); err != nil || !strings.Contains(out, "Confirm") {
+	if out, err = l.client.Run("eth0"); err != nil || !strings.Contains(out, "Confirm") {
 		t.Errorf("confirm: %v\n%s", err, out)
 	}
-	if out, err = l.dhclient("eth0", "-r"); err != nil {
+	if out, err = l.client.Run("eth0", "-r"); err != nil {
 		t.Errorf("release: %v\n%s", err, out)
 	}
-	if n, _ := l.store.count(); n != 0 {
+	if n, _ := l.store.Count(); n != 0 {
 		t.Errorf("%d claims for a port", n)
 	}
 	// Options only.
-	if out, err = l.dhclient("eth0", "-S"); err != nil || !strings.Contains(out, "new_dhcp6_name_servers=2001:db8:1::1") {
+	if out, err = l.client.Run("eth0", "-S"); err != nil || !strings.Contains(out, "new_dhcp6_name_servers=2001:db8:1::1") {
 		t.Errorf("information-request: %v\n%s", err, out)
 	}
-	l.stop("eth0")
+	l.client.Stop("eth0")
 
 	// Without a port the guest is anybody: an address of each subnet, claimed.
 	s.RemoveGuest("net", "p1")
-	_ = os.Remove(filepath.Join(l.dir, "leases-eth0"))
+	l.client.Forget("eth0")
 	s.SetNetwork(service(subnet("2001:db8:1::/64"), subnet("fd00:1::/64")))
-	if out, err = l.dhclient("eth0"); err != nil {
+	if out, err = l.client.Run("eth0"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	wants(t, out, "new_ip6_address=2001:db8:1:", "new_ip6_address=fd00:1:")
-	if out, err = l.dhclient("eth0", "-r"); err != nil {
+	dhcptest.Wants(t, out, "new_ip6_address=2001:db8:1:", "new_ip6_address=fd00:1:")
+	if out, err = l.client.Run("eth0", "-r"); err != nil {
 		t.Errorf("release: %v\n%s", err, out)
 	}
 	netnstest.Eventually(t, 5*time.Second, "claims and releases", func() error {
-		if c, r := l.store.count(); c != 2 || r != 2 {
+		if c, r := l.store.Count(); c != 2 || r != 2 {
 			return fmt.Errorf("%d claims, %d releases", c, r)
 		}
 		return nil
@@ -252,12 +175,12 @@ func TestKernelPortTakenAndLinkComesBack(t *testing.T) {
 	s.SetNetwork(service())
 	serves := func() {
 		t.Helper()
-		out, err := l.dhclient("eth0")
+		out, err := l.client.Run("eth0")
 		if err != nil {
 			t.Fatalf("%v\n%s\nproblems: %v", err, out, s.Problems())
 		}
-		wants(t, out, "new_ip6_address=2001:db8:1:")
-		l.stop("eth0")
+		dhcptest.Wants(t, out, "new_ip6_address=2001:db8:1:")
+		l.client.Stop("eth0")
 	}
 	serves()
 	l.router.Run("ip", "link", "del", "br0")
@@ -281,12 +204,12 @@ func TestKernelManyLinksOneSocket(t *testing.T) {
 	}
 	for i := range 3 {
 		dev := fmt.Sprintf("guest%d", i)
-		out, err := l.dhclient(dev)
+		out, err := l.client.Run(dev)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		wants(t, out, fmt.Sprintf("new_ip6_address=2001:db8:%d:", i+1))
-		l.stop(dev)
+		dhcptest.Wants(t, out, fmt.Sprintf("new_ip6_address=2001:db8:%d:", i+1))
+		l.client.Stop(dev)
 	}
 	if out := l.router.Run("ss", "-Huln", "sport = :547"); strings.Count(out, "\n") != 1 || strings.Contains(out, "%") {
 		t.Errorf("not one socket for all links:\n%s", out)
