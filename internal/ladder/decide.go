@@ -36,6 +36,7 @@ type decider struct {
 	in        Input
 	wishes    []Wish // sorted by network
 	decisions map[vnet.ID]*Decision
+	rungs     map[wished]stood
 	scopes    map[vnet.Scope]*scope
 	slots     []*slot
 	bySubnet  map[vnet.ID]*slot
@@ -43,9 +44,11 @@ type decider struct {
 }
 
 func newDecider(in Input) *decider {
-	d := &decider{in: in, wishes: slices.Clone(in.Wishes), decisions: map[vnet.ID]*Decision{},
+	d := &decider{in: in, wishes: slices.Clone(in.Wishes), decisions: make(map[vnet.ID]*Decision, len(in.Wishes)), rungs: map[wished]stood{},
 		scopes: map[vnet.Scope]*scope{}, bySubnet: map[vnet.ID]*slot{}}
-	slices.SortStableFunc(d.wishes, func(a, b Wish) int { return cmp.Compare(a.Network, b.Network) })
+	if byNetwork := func(a, b Wish) int { return cmp.Compare(a.Network, b.Network) }; !slices.IsSortedFunc(d.wishes, byNetwork) {
+		slices.SortStableFunc(d.wishes, byNetwork)
+	}
 	for i := range d.wishes {
 		w := &d.wishes[i]
 		w.Subnets = slices.Clone(w.Subnets)
@@ -201,16 +204,20 @@ func overlaps(e ipam.Entry[holder]) string {
 // keep goes through what is held, the oldest first: it stays unless its subnet
 // no longer wants it, its time is over, or something is in its way.
 func (d *decider) keep() {
-	held := make([]vnet.PrefixAssignment, 0, len(d.in.Held))
-	for _, h := range d.in.Held {
-		if h.Host == d.in.Host || h.Host == "" {
+	held := make([]*vnet.PrefixAssignment, 0, len(d.in.Held))
+	for i := range d.in.Held {
+		if h := &d.in.Held[i]; h.Host == d.in.Host || h.Host == "" {
 			held = append(held, h)
 		}
 	}
-	slices.SortStableFunc(held, func(a, b vnet.PrefixAssignment) int {
-		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID), a.Prefix.Compare(b.Prefix))
+	slices.SortStableFunc(held, func(a, b *vnet.PrefixAssignment) int {
+		if c := a.Since.Compare(b.Since); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.ID, b.ID), a.Prefix.Compare(b.Prefix))
 	})
-	for _, h := range held {
+	for _, at := range held {
+		h := *at
 		s := d.bySubnet[h.Subnet]
 		switch {
 		case h.State == vnet.PrefixExpired, !h.ValidUntil.IsZero() && !d.in.Now.Before(h.ValidUntil):
@@ -329,15 +336,32 @@ func (d *decider) hold(a vnet.PrefixAssignment, changed bool) {
 
 // output puts everything in order.
 func (d *decider) output() Output {
-	order := func(a, b vnet.PrefixAssignment) int {
-		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Subnet, b.Subnet), a.Since.Compare(b.Since), a.Prefix.Compare(b.Prefix))
-	}
-	slices.SortStableFunc(d.out.Held, order)
-	slices.SortStableFunc(d.out.Claim, order)
-	slices.SortStableFunc(d.out.Release, order)
+	d.out.Held = inOrder(d.out.Held)
+	d.out.Claim = inOrder(d.out.Claim)
+	d.out.Release = inOrder(d.out.Release)
 	d.out.Networks = make(map[vnet.ID]Decision, len(d.decisions))
 	for id, dec := range d.decisions {
 		d.out.Networks[id] = *dec
 	}
 	return d.out
+}
+
+// inOrder sorts assignments by network, subnet and age. They are large: what is
+// moved about while sorting is where they are.
+func inOrder(list []vnet.PrefixAssignment) []vnet.PrefixAssignment {
+	at := make([]*vnet.PrefixAssignment, len(list))
+	for i := range list {
+		at[i] = &list[i]
+	}
+	slices.SortStableFunc(at, func(a, b *vnet.PrefixAssignment) int {
+		if c := cmp.Compare(a.Network, b.Network); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.Subnet, b.Subnet), a.Since.Compare(b.Since), a.Prefix.Compare(b.Prefix))
+	})
+	out := slices.Clone(list)
+	for i, a := range at {
+		out[i] = *a
+	}
+	return out
 }

@@ -11,8 +11,8 @@ import (
 // climb finds the rungs of one network.
 func (d *decider) climb(w *Wish) {
 	dec := Decision{Network: w.Network}
-	dec.Rung4, dec.Why4 = d.in.Uplink.rung4(w.IPv4)
-	dec.Rung6, dec.Why6 = d.in.Uplink.rung6(w.IPv6)
+	dec.Rung4, dec.Why4 = d.rung(vnet.IPv4, w.IPv4)
+	dec.Rung6, dec.Why6 = d.rung(vnet.IPv6, w.IPv6)
 	ula, err := ulaOf(d.in.ULA, w.Number)
 	dec.ULA = ula
 	if err != nil && w.IPv6 == vnet.EgressAuto {
@@ -21,6 +21,31 @@ func (d *decider) climb(w *Wish) {
 			Hint: "say ipv6=nat66 or ipv6=routed with an ipv6.address"})
 	}
 	d.decisions[w.Network] = &dec
+}
+
+// wished is a mode that networks wish for a family.
+type wished struct {
+	family vnet.Family
+	mode   vnet.Egress
+}
+
+// stood is the rung that was found for it, and why.
+type stood struct {
+	rung vnet.Egress
+	why  string
+}
+
+// rung is the rung for a wished mode, the same for all networks.
+func (d *decider) rung(f vnet.Family, mode vnet.Egress) (vnet.Egress, string) {
+	k := wished{f, mode}
+	s, known := d.rungs[k]
+	if !known {
+		if s.rung, s.why = d.in.Uplink.rung4(mode); f == vnet.IPv6 {
+			s.rung, s.why = d.in.Uplink.rung6(mode)
+		}
+		d.rungs[k] = s
+	}
+	return s.rung, s.why
 }
 
 // ulaOf cuts a network's /64 from the installation's /48.
