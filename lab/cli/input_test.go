@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -154,6 +155,40 @@ func TestBadInput(t *testing.T) {
 				h.run(append([]string{"sextant"}, strings.Fields(tc.command)...)...).refused(t, tc.code, tc.want)
 			})
 		}
+	})
+}
+
+// TestTakenBack: a change that the host cannot make is taken back, and what ran
+// before runs again; what did not is left as it was changed.
+func TestTakenBack(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.serve()
+	h.sh(`ip link add ext0 type veth peer name ext1
+ip addr add 10.55.0.1/16 dev ext0
+sextant network create n ipv4=nat ipv4.address=10.77.0.1/24 ipv6=none mac=52:54:00:00:00:77`)
+	show := `sextant network show n | grep -v -e ^revision -e ^generation -e ^updated; ip -o addr show sx-n | grep -o 'inet 10[^ ]*'`
+	before := h.sh(show)
+	for link, want := range map[string]string{"ext0": `link.*ext0.*address.*; .`, "nolink0": `link.*nolink0.*; .`} {
+		h.run("sextant", "network", "set", "n", "ipv4=bridged", "ipv6=bridged", "ipv4.address=", "link="+link).refused(t, 1, want)
+		netnstest.Eventually(t, 10*time.Second, "everything is as before", func() error {
+			after, err := h.Sh(h.ctx, show)
+			if err == nil && after != before {
+				err = errors.New(difference(before, after))
+			}
+			return err
+		})
+	}
+	h.sh("sextant network set n ipv4=bridged ipv6=bridged ipv4.address= link=nolink0 --no-wait")
+	netnstest.Eventually(t, 10*time.Second, "the network has failed", func() error {
+		_, err := h.Sh(h.ctx, "sextant network list | grep 'n  *failed'")
+		return err
+	})
+	h.run("sextant", "network", "set", "n", "link=nolink1").refused(t, 1, `nolink1.*; the change is kept, since it did not work before either`)
+	h.sh("ip link add nolink1 type bridge; ip link set nolink1 up")
+	netnstest.Eventually(t, 10*time.Second, "it works once the link is there", func() error {
+		_, err := h.Sh(h.ctx, "sextant network list | grep 'n  *running'")
+		return err
 	})
 }
 

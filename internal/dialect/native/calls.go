@@ -275,13 +275,22 @@ func (n noun[V]) update(ctx context.Context, a *api, ns *names, in *writeIn, cha
 	if err != nil {
 		return nil, err
 	}
-	o, err := a.Verbs.Update(ctx, whoFrom(ctx), n.selector(&in.Named), rev, change)
+	var was *before
+	if wait > 0 {
+		was = a.before(ctx, n.selector(&in.Named))
+	}
+	o, err := a.Verbs.Update(ctx, whoFrom(ctx), n.selector(&in.Named), rev, func(o vnet.Object) error {
+		if err := was.keep(o); err != nil {
+			return err
+		}
+		return change(o)
+	})
 	if err != nil {
 		return nil, err
 	}
 	st, err := a.settle(ctx, o, aim(o), wait, false)
 	if err != nil {
-		return nil, err
+		return nil, a.undo(ctx, was, o, err)
 	}
 	return n.settled(ctx, ns, o, st, http.StatusOK), nil
 }
