@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -23,6 +24,10 @@ func (p *networkPlan) planBridged() {
 		return
 	case !ok:
 		p.problem(vnet.ErrHost, "link", fmt.Sprintf("this host has no link %q", p.n.Link), "plug it in, or set link= to one that `sextant uplink list` shows")
+		if strings.HasPrefix(p.f.Links[p.bridge].Alias, AliasPrefix) {
+			// It was there: its guests still have each other.
+			p.planBridge(false)
+		}
 		return
 	case l.Type == "bridge" && l.Name != p.n.Bridge:
 		p.bridge = l.Name

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -16,10 +17,8 @@ func (w *world) lan() *topo.Node {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.lab.Link(n, "lan0", w.host.Node, "eth1"); err != nil {
-		w.t.Fatal(err)
-	}
-	w.on(n, "ip addr add 198.51.100.1/24 dev lan0; ip addr add 2001:db8:7::1/64 dev lan0 nodad; sysctl -qw net.ipv6.conf.all.forwarding=1")
+	w.on(n, "sysctl -qw net.ipv6.conf.all.forwarding=1")
+	w.cable(n)
 	_, err = n.Start("dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=",
 		"--no-resolv", "--no-hosts", "--log-facility=-", "--interface=lan0", "--bind-dynamic", "--dhcp-leasefile=/run/leases",
 		"--dhcp-range=198.51.100.10,198.51.100.20,5m", "--dhcp-range=::,constructor:lan0,ra-only", "--enable-ra", "--ra-param=lan0,4,600")
@@ -27,6 +26,15 @@ func (w *world) lan() *topo.Node {
 		w.t.Fatal(err)
 	}
 	return n
+}
+
+// cable links the LAN to the host.
+func (w *world) cable(lan *topo.Node) {
+	w.t.Helper()
+	if err := w.lab.Link(lan, "lan0", w.host.Node, "eth1"); err != nil {
+		w.t.Fatal(err)
+	}
+	w.on(lan, "ip addr add 198.51.100.1/24 dev lan0; ip addr add 2001:db8:7::1/64 dev lan0 nodad")
 }
 
 // onLAN tests that the guest has its addresses and its way out from the LAN's
@@ -79,14 +87,35 @@ func TestBridgedOnBridge(t *testing.T) {
 func TestBridgedOnNIC(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, time.Minute, topo.HostConfig{})
-	w.lan()
-	w.sh("ip -6 addr flush dev eth1; sysctl -qw net.ipv6.conf.eth1.disable_ipv6=1")
-	nic := "ip -o link show dev eth1 | sed 's/^[0-9]*: //; s/ qdisc .*//'; sysctl net.ipv6.conf.eth1.disable_ipv6"
+	lan := w.lan()
+	w.sh("ip -6 addr flush dev eth1")
+	nic := "ip -o link show dev eth1 | grep -o '<[^>]*>\\|mtu [0-9]*\\|master [^ ]*' | head -3; ip -o link show type bridge"
 	before := w.sh(nic)
 	w.serve("--no-default-network")
 	w.sh("sextant network create wire ipv4=bridged ipv6=bridged link=eth1")
-	w.onLAN(w.guest("alpha", "wire"))
-	w.sh("sextant port delete alpha; sextant network delete wire")
+	alpha := w.guest("alpha", "wire")
+	w.onLAN(alpha)
+
+	// The NIC is unplugged, like one on USB, and comes back.
+	w.on(lan, "ip link delete lan0")
+	w.eventually(5*time.Second, "status says what is missing", func() error {
+		if out := w.sh("sextant status"); !strings.Contains(out, `no link "eth1"`) {
+			return fmt.Errorf("it says\n%s", out)
+		}
+		return nil
+	})
+	beta := w.plug("beta", "network=wire")
+	w.on(beta, "ip link set eth0 up; ip addr add 198.51.100.99/24 dev eth0")
+	w.reaches(alpha, "198.51.100.99", true)
+	w.cable(lan)
+	w.on(alpha, "ip neigh flush dev eth0") // the router has another MAC now
+	w.eventually(10*time.Second, "the guest is on the LAN again", func() error {
+		if _, err := alpha.Sh(w.ctx, "ping -c1 -W1 198.51.100.1 && ping -c1 -W1 2001:db8:7::1"); err != nil {
+			return fmt.Errorf("%w\n%s", err, w.sh("sextant status; ip addr show dev eth1; ip link show master sx-wire"))
+		}
+		return nil
+	})
+	w.sh("sextant port delete alpha; sextant port delete beta; sextant network delete wire")
 	w.eventually(5*time.Second, "the NIC is free", func() error {
 		if after := w.sh(nic); after != before {
 			return &differs{before, after}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -120,7 +119,9 @@ func uplinkByKernel(t *testing.T, uplink string) {
 	} else if forwarding != "1\n2" {
 		t.Errorf("conf.all.forwarding and accept_ra are %q", forwarding)
 	}
-	w.newLink()
+	if err := w.newLink().Stop(); err != nil {
+		t.Fatal(err)
+	}
 	kept = w.keepsRoute(uplink)
 	w.kill("serve")
 	w.kill("agent")
@@ -232,8 +233,9 @@ func TestUplinkManaged(t *testing.T) {
 	}
 }
 
-// newLink: a link that comes while networks run hears its router, too.
-func (w *world) newLink() {
+// newLink makes a link that comes while networks run: it hears its router, too.
+// It returns that router's daemon.
+func (w *world) newLink() *topo.Proc {
 	w.t.Helper()
 	if err := w.lab.Link(w.up.Node, "wan1", w.host.Node, "late0"); err != nil {
 		w.t.Fatal(err)
@@ -250,8 +252,38 @@ END`)
 		_, err := w.host.Sh(w.ctx, "ip -6 -o addr show dev late0 scope global | grep -q 2001:db8:0:2: && ip -6 route show default | grep -q late0")
 		return err
 	})
-	if err := p.Signal(syscall.SIGTERM); err != nil {
-		w.t.Fatal(err)
+	return p
+}
+
+// TestUplinkMoves: the host's way out changes from one link to another, both
+// families, and guests follow with their next connection; without any way out
+// they still reach each other.
+func TestUplinkMoves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, time.Minute, topo.HostConfig{})
+	w.serve()
+	alpha, beta := w.guest("alpha", "default"), w.guest("beta", "default")
+	w.answers(alpha)
+	w.sh("ip link set eth0 down")
+	w.eventually(5*time.Second, "status says that there is no IPv6", func() error {
+		if out := w.sh("sextant network show default"); !strings.Contains(out, "ula") {
+			return fmt.Errorf("it says\n%s", out)
+		}
+		return nil
+	})
+	for _, a := range w.own(beta) {
+		w.reaches(alpha, a.String(), true)
+	}
+	w.reaches(alpha, "beta.default.internal", true)
+	w.newLink()
+	w.on(w.up.Node, "ip addr add 198.51.100.1/24 dev wan1")
+	w.sh("ip addr add 198.51.100.2/24 dev late0; ip route add default via 198.51.100.1")
+	w.answers(alpha)
+	if got := w.seenAs(alpha, topo.Server4); !strings.Contains(got, "198.51.100.2") {
+		t.Errorf("seen as %s", got)
+	}
+	if got := w.seenAs(alpha, topo.Server6); !strings.Contains(got, "2001:db8:0:2:") {
+		t.Errorf("seen as %s", got)
 	}
 }
 
