@@ -150,8 +150,9 @@ func (h *host) show() string {
 func (h *host) monitor() func() string {
 	var cmds []*exec.Cmd
 	var out []*strings.Builder
-	for _, program := range []string{"ip", "nft"} {
-		cmd := exec.Command("nsenter", "--net="+h.ns.Path(), program, "monitor")
+	// Neighbours aside: the kernel forgets those of its own by itself.
+	for _, watch := range []string{"ip monitor link address route rule", "nft monitor"} {
+		cmd := exec.Command("nsenter", append([]string{"--net=" + h.ns.Path()}, strings.Fields(watch)...)...)
 		b := &strings.Builder{}
 		cmd.Stdout = b
 		if err := cmd.Start(); err != nil {
