@@ -238,7 +238,8 @@ func (a *Agent) statusOf(r vnet.Ref) *vnet.Status {
 // networkStatus fills in what the ladder chose and what is in the way.
 func (a *Agent) networkStatus(s *vnet.Status) {
 	f := a.union.fragments[s.Target]
-	if f == nil || len(f.Items) == 0 && len(f.Problems) == 0 {
+	n := a.snap.Networks[s.Target.ID]
+	if f == nil || n == nil || n.Deleting != nil || !a.snap.Started(n.ID) {
 		return
 	}
 	s.State = vnet.StateRunning
@@ -248,9 +249,7 @@ func (a *Agent) networkStatus(s *vnet.Status) {
 	s.Rung4, s.Rung6, s.Why4, s.Why6 = f.Rung4, f.Rung6, f.Why4, f.Why6
 	s.Problems = append(s.Problems, f.Problems...)
 	s.Problems = append(s.Problems, a.troubles[s.Target.ID]...)
-	if n := a.snap.Networks[s.Target.ID]; n != nil {
-		s.Bridge = plan.BridgeOf(a.facts, n)
-	}
+	s.Bridge = plan.BridgeOf(a.facts, n)
 	if f.Service != nil {
 		s.MTU = f.Service.MTU
 		for _, sub := range f.Service.Subnets {
@@ -259,8 +258,8 @@ func (a *Agent) networkStatus(s *vnet.Status) {
 			}
 		}
 	}
-	if len(f.Items) == 0 {
-		s.State = vnet.StateFailed
+	if len(f.Items) == 0 && len(f.Problems) > 0 {
+		s.State = vnet.StateFailed // on somebody else's bridge nothing of ours may be needed
 	}
 	s.Problems = append(s.Problems, a.foreign...)
 }

@@ -166,10 +166,11 @@ func TestTakenBack(t *testing.T) {
 	h.serve()
 	h.sh(`ip link add ext0 type veth peer name ext1
 ip addr add 10.55.0.1/16 dev ext0
+ip link add br8 type bridge; ip link set ext1 master br8
 sextant network create n ipv4=nat ipv4.address=10.77.0.1/24 ipv6=none mac=52:54:00:00:00:77`)
 	show := `sextant network show n | grep -v -e ^revision -e ^generation -e ^updated; ip -o addr show sx-n | grep -o 'inet 10[^ ]*'`
 	before := h.sh(show)
-	for link, want := range map[string]string{"ext0": `link.*ext0.*address.*; .`, "nolink0": `link.*nolink0.*; .`} {
+	for link, want := range map[string]string{"ext0": `link.*ext0.*address.*; .`, "ext1": `link.*ext1 already belongs to br8; set link=br8`} {
 		h.run("sextant", "network", "set", "n", "ipv4=bridged", "ipv6=bridged", "ipv4.address=", "link="+link).refused(t, 1, want)
 		netnstest.Eventually(t, 10*time.Second, "everything is as before", func() error {
 			after, err := h.Sh(h.ctx, show)
@@ -179,17 +180,19 @@ sextant network create n ipv4=nat ipv4.address=10.77.0.1/24 ipv6=none mac=52:54:
 			return err
 		})
 	}
-	h.sh("sextant network set n ipv4=bridged ipv6=bridged ipv4.address= link=nolink0 --no-wait")
+	h.sh("sextant network set n ipv4=bridged ipv6=bridged ipv4.address= link=ext0 --no-wait")
 	netnstest.Eventually(t, 10*time.Second, "the network has failed", func() error {
 		_, err := h.Sh(h.ctx, "sextant network list | grep 'n  *failed'")
 		return err
 	})
-	h.run("sextant", "network", "set", "n", "link=nolink1").refused(t, 1, `nolink1.*; the change is kept, since it did not work before either`)
-	h.sh("ip link add nolink1 type bridge; ip link set nolink1 up")
-	netnstest.Eventually(t, 10*time.Second, "it works once the link is there", func() error {
-		_, err := h.Sh(h.ctx, "sextant network list | grep 'n  *running'")
+	h.run("sextant", "network", "set", "n", "mtu=1400").refused(t, 1, `ext0.*; the change is kept, since it did not work before either`)
+	h.sh("ip addr del 10.55.0.1/16 dev ext0")
+	netnstest.Eventually(t, 10*time.Second, "it works once it can", func() error {
+		_, err := h.Sh(h.ctx, "sextant network list | grep 'n  *running'; ip -o link show ext0 | grep 'master sx-n'")
 		return err
 	})
+	// On somebody else's bridge there is nothing to make.
+	h.sh("sextant network create lan ipv4=bridged ipv6=bridged link=br8; sextant network list | grep 'lan  *running'")
 }
 
 // TestStranger: somebody who is neither root nor of the group is told so,
