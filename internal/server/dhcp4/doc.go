@@ -1,9 +1,9 @@
 // Package dhcp4 answers DHCPv4 for every network of a host (RFC 2131).
 //
 // The engine of a network is a function of (state, message, now) to (effects,
-// state): no sockets, no clock. conn speaks and decides nothing: one UDP socket
-// on port 67 and one packet socket per network namespace, or one pair per link
-// where another program holds the port. Server joins the two.
+// state), built on a lease.Book: no sockets, no clock. conn speaks and decides
+// nothing: port 67 as package listen has it, and one packet socket per network
+// namespace. Package dhcp joins the two.
 //
 // Who gets which address: the MAC in chaddr finds the port, and the port's
 // address wins; then a reservation by MAC or by the name that the client

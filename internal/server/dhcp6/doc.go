@@ -1,9 +1,8 @@
 // Package dhcp6 answers DHCPv6 for every network of a host (RFC 9915).
 //
 // The engine of a network is a function of (state, message, now) to (effects,
-// state): no sockets, no clock. conn speaks and decides nothing: one UDP socket
-// on port 547 per network namespace, or one per link where another program
-// holds the port. Server joins the two.
+// state), built on a lease.Book: no sockets, no clock. conn speaks and decides
+// nothing: port 547 as package listen has it. Package dhcp joins the two.
 //
 // Who gets which addresses: the guest is found by the MAC that the Neighbour
 // hook saw behind the guard (its word is final), else by a link-local address

@@ -3,7 +3,7 @@
 //
 // The engine of a network is a function of (state, message, now) to (messages,
 // deadline, state): no sockets, no clock. conn speaks and decides nothing: one
-// raw ICMPv6 socket per network namespace. Server joins the two.
+// raw ICMPv6 socket per network namespace. Package listen joins the two.
 //
 // Decisions. Lifetimes are those that RFC 9096 section 4 recommends (45 and
 // 90 minutes for prefixes), so that a prefix which vanished without a word is
