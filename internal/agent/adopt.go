@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -67,13 +68,21 @@ func (a *Agent) isNetworkLink(name string) bool {
 	return false
 }
 
+// strangeAgain is how long after an attempt to adopt a device its guest is
+// passed over: the store may be away, or the MAC another port's.
+const strangeAgain = 3 * time.Second
+
 // strangeLink takes note of a guest behind a member of our bridge that belongs
-// to no port, once.
+// to no port.
 func (a *Agent) strangeLink(l plan.Link, network vnet.ID, mac vnet.MAC) {
-	if strings.HasPrefix(l.Alias, plan.AliasPrefix) || a.isNetworkLink(l.Name) || a.odd[l.Index] {
+	if strings.HasPrefix(l.Alias, plan.AliasPrefix) || a.isNetworkLink(l.Name) {
 		return
 	}
-	a.odd[l.Index] = true
+	now := a.cfg.Now()
+	if now.Before(a.odd[l.Index]) {
+		return
+	}
+	a.odd[l.Index] = now.Add(strangeAgain)
 	a.strange(a.ctx, l.Name, network, mac)
 }
 

@@ -80,7 +80,7 @@ type Agent struct {
 
 	ctx      context.Context            // Run's, for what happens on a packet
 	inside   []string                   // routers' namespaces that are watched
-	odd      map[int]bool               // links of others that were heard, by index
+	odd      map[int]time.Time          // when links of others may be adopted, by index
 	refused  map[scoped]bool            // prefixes that the store did not give, until the next decision
 	troubles map[vnet.ID][]vnet.Problem // what the servers last said
 	expireAt time.Time                  // when leases are looked through again
@@ -110,7 +110,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, snap: plan.NewSnapshot(cfg.Host), facts: &plan.Facts{}, union: newUnion(), index: newIndex(),
 		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
 		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, failed: map[plan.Key]error{},
-		refused: map[scoped]bool{}, odd: map[int]bool{}, ctx: context.Background(),
+		refused: map[scoped]bool{}, odd: map[int]time.Time{}, ctx: context.Background(),
 	}
 	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.Log, cfg.Now)
 	a.rep = newReporter(cfg.Store, cfg.Log)

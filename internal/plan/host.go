@@ -115,3 +115,27 @@ func foreignLinks(f *Facts) []Link {
 // isVRF reports whether a master is a VRF, whose links keep their own
 // addresses and RAs, unlike ports of a bridge.
 func isVRF(f *Facts, master string) bool { return f.Links[master].Type == "vrf" }
+
+// The kernel's limits of neighbours, shared by all links and namespaces, are
+// 128, 512 and 1024: not collected, collected soon, refused. A guest has an
+// address of IPv4 and a few of IPv6, so that a few hundred guests reach them.
+// Limits that somebody set stay.
+var neighbours = []struct{ key, old, new string }{
+	{"gc_thresh1", "128", "8192"}, {"gc_thresh2", "512", "32768"}, {"gc_thresh3", "1024", "65536"},
+}
+
+func neighbourLimits(f *Facts) []Item {
+	if !f.Has(vnet.FeatureNeighbourLimits) {
+		return nil
+	}
+	var out []Item
+	for _, fam := range vnet.Families {
+		if fam == vnet.IPv6 && !f.Has(vnet.FeatureIPv6) {
+			continue
+		}
+		for _, n := range neighbours {
+			out = append(out, Sysctl{Path: "net/" + fam.String() + "/neigh/default/" + n.key, Value: n.new, If: n.old})
+		}
+	}
+	return out
+}

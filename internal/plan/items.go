@@ -140,7 +140,7 @@ func (Bridge) Stage() Stage         { return StageBridge }
 func (Veth) Stage() Stage           { return StageBridge }
 func (Tap) Stage() Stage            { return StageBridge }
 func (Member) Stage() Stage         { return StageMember }
-func (Up) Stage() Stage             { return StageMember }
+func (Up) Stage() Stage             { return StageUp }
 func (Address) Stage() Stage        { return StageAddress }
 func (HostRoute) Stage() Stage      { return StageRoute }
 func (ProxyNeighbour) Stage() Stage { return StageRoute }

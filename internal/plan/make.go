@@ -137,5 +137,5 @@ func (p *Plan) String() string {
 
 // String is the stage's heading in printed plans.
 func (s Stage) String() string {
-	return [...]string{"routing namespaces", "host settings", "links", "link settings", "filter", "members", "addresses", "routes", "forwarding"}[s]
+	return [...]string{"routing namespaces", "host settings", "links", "link settings", "filter", "up", "addresses", "members", "routes", "forwarding"}[s]
 }

@@ -43,8 +43,9 @@ const (
 	StageBridge               // bridges and taps and veths without a master
 	StageSysctl               // sysctls of our links
 	StageFilter               // nft: before a port joins its bridge
-	StageMember               // a link joins its bridge, links go up
-	StageAddress              // gateway addresses
+	StageUp                   // our links go up, still without members
+	StageAddress              // gateway addresses, before a guest can speak to them
+	StageMember               // a link joins its bridge
 	StageRoute                // routes
 	StageForward              // what makes the kernel forward on all links at once
 )

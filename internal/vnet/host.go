@@ -68,6 +68,7 @@ const (
 	FeatureTun             = "tun"
 	FeatureVeth            = "veth"
 	FeatureNAT             = "nft_nat"
+	FeatureNeighbourLimits = "gc_thresh" // the host may set how many neighbours the kernel keeps
 )
 
 // Uplink is a link of a host that leads outside.

@@ -20,6 +20,7 @@ var needed = []struct{ name, what string }{
 	{vnet.FeatureNAT, "egress modes nat and nat66"},
 	{vnet.FeatureNFLOG, "hearing which addresses guests use"},
 	{vnet.FeatureBridgeConntrack, "stateful rules between guests of one network without br_netfilter"},
+	{vnet.FeatureNeighbourLimits, "more than some hundred guests on this host"},
 	{vnet.FeatureForceForwarding, "forwarding IPv6 without changing conf/all/forwarding (Linux 6.17)"},
 }
 
@@ -33,6 +34,7 @@ func Probe(ctx context.Context) (map[string]bool, []vnet.Feature, error) {
 	}
 	found[vnet.FeatureIPv6] = exists("/proc/sys/net/ipv6/conf/all")
 	found[vnet.FeatureForceForwarding] = exists("/proc/sys/net/ipv6/conf/all/force_forwarding")
+	found[vnet.FeatureNeighbourLimits] = exists("/proc/sys/net/ipv6/neigh/default/gc_thresh3")
 	found[vnet.FeatureTun] = opens("/dev/net/tun")
 	found[vnet.FeatureVeth] = netns.Scratch(func() error {
 		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "probe0"}, PeerName: "probe1"})
