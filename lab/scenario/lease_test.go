@@ -62,14 +62,14 @@ func (w *world) own(n *topo.Node) []netip.Addr {
 // them, are in DNS, and go with the guest.
 func TestLeasesOfTheWire(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 90*time.Second, topo.HostConfig{})
+	w := newWorld(t, 2*time.Minute, topo.HostConfig{})
 	w.serve()
 	quiet := w.plug("quiet", "network=default")
 	asker := w.guest("asker", "default")
 
 	// SLAAC with privacy addresses; the guest itself says nothing.
 	w.on(quiet, "sysctl -qw net.ipv6.conf.eth0.use_tempaddr=1; ip link set eth0 up")
-	w.eventually(30*time.Second, "two addresses", func() error {
+	w.eventually(60*time.Second, "two addresses", func() error {
 		if got := w.own(quiet); len(got) < 2 {
 			return fmt.Errorf("%v", got)
 		}

@@ -51,7 +51,7 @@ func TestRestart(t *testing.T) {
 			w.serve(w.flags...)
 		}
 		for _, v := range victims {
-			w.eventually(15*time.Second, v+" is back", func() error {
+			w.eventually(40*time.Second, v+" is back", func() error {
 				if now := w.pid(v); now == was[v] {
 					return fmt.Errorf("%s is still process %d", v, now)
 				}

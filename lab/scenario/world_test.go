@@ -3,10 +3,12 @@ package scenario
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -21,6 +23,8 @@ import (
 var peerBinary string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	moreParallel()
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "sxt-peer")
 		if err != nil {
@@ -43,6 +47,16 @@ func TestMain(m *testing.M) {
 		}
 		return m.Run()
 	}())
+}
+
+// moreParallel runs one scenario more at a time than there are processors,
+// unless told otherwise: they mostly wait for clients.
+func moreParallel() {
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if !told && !netnstest.InVM() {
+		_ = flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1))
+	}
 }
 
 // world is an upstream, a host and, once serve was called, a daemon.
