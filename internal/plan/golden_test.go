@@ -96,6 +96,7 @@ func TestGolden(t *testing.T) {
 			w.port("vm2", n, vnet.Binding{Plug: vnet.PlugTap, Device: "tap7", Owner: "libvirt-qemu"})
 		},
 		"routed-old-kernel": func(w *world) {
+			w.f.Features[vnet.FeatureNeighbourLimits] = true
 			w.f.Features[vnet.FeatureForceForwarding] = false
 			n := w.network("lab", vnet.EgressNAT, vnet.EgressRouted)
 			w.subnet(n, "192.168.150.0/24", vnet.GuestsDHCP)

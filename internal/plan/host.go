@@ -43,6 +43,7 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 		return out
 	}
 	out.Items = append(out.Items, chainsItem("", projects))
+	out.Items = append(out.Items, neighbourLimits(f)...)
 	v4, v6, local6, any6 := routed, routed, false, routed
 	for _, n := range nets {
 		mode := modesOf(f, n)
