@@ -260,7 +260,11 @@ func (i ProxyNeighbour) Commands() []string {
 }
 
 func (i Sysctl) Commands() []string {
-	cmd := fmt.Sprintf("sysctl -w %s=%s", strings.ReplaceAll(i.Path, "/", "."), i.Value)
+	name := i.Path // which sysctl takes, too, and must where a link's name has dots
+	if !strings.Contains(name, ".") {
+		name = strings.ReplaceAll(name, "/", ".")
+	}
+	cmd := fmt.Sprintf("sysctl -w %s=%s", name, i.Value)
 	if i.If != "" {
 		cmd += "  # where it is " + i.If
 	}

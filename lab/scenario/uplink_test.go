@@ -86,7 +86,7 @@ func (w *world) stopAll(before string) {
 // daemon was killed in between.
 func TestUplinkByKernel(t *testing.T) {
 	t.Parallel()
-	for _, uplink := range []string{"eth", "enp0s31f6x", "enx0123456789ab"} {
+	for _, uplink := range []string{"eth", "enp0s31f6.100", "enx0123456789ab"} {
 		t.Run(uplink, func(t *testing.T) {
 			t.Parallel()
 			uplinkByKernel(t, uplink)
