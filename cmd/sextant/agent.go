@@ -49,18 +49,11 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 	if err != nil {
 		log.Warn("the packet filter cannot be probed", "error", err)
 	}
-	finder, err := watch.New(spaces, watch.Options{Features: features, Log: log})
+	var a *agent.Agent // the finder runs only once there is one
+	finder, err := watch.New(spaces, watch.Options{Features: features, Log: log, Named: func(ns string) bool { return a.Names(ns) }})
 	if err != nil {
 		return wrap("facts of the host", err)
 	}
-	watched := make(chan error, 1)
-	go func() {
-		err := finder.Run(ctx)
-		if ctx.Err() != nil {
-			err = nil // it says that it was told to stop
-		}
-		watched <- err
-	}()
 
 	db, err := store.Open(ctx, storeConfig(conf, log, true))
 	if err != nil {
@@ -73,7 +66,7 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 		// Guests work all the same: only what they do not ask us stays unknown.
 		log.Warn("cannot hear guests", "error", err)
 	}
-	a, err := agent.New(agent.Config{
+	a, err = agent.New(agent.Config{
 		Host: conf.Host, Version: build.Read().Version, Kernel: kernel, Finder: finder, Store: db, StateDir: state,
 		InNS: spaces.Do, DUID: serverDUID(conf.Host), Log: log, Ears: ears,
 		Features: list, Foreign: agent.ForeignRules(spaces, log),
@@ -81,6 +74,14 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 	if err != nil {
 		return wrap("agent", err)
 	}
+	watched := make(chan error, 1)
+	go func() {
+		err := finder.Run(ctx)
+		if ctx.Err() != nil {
+			err = nil // it says that it was told to stop
+		}
+		watched <- err
+	}()
 	questions, err := net.Listen("unix", freshSocket(conf.RunDir, askSocket))
 	if err != nil {
 		return wrap("questions", err)

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/kernel/watch"
@@ -121,6 +122,13 @@ func New(cfg Config) (*Agent, error) {
 		Neighbour: a.ears.near.lookup,
 	})
 	return a, nil
+}
+
+// Names reports whether plans name a namespace under /run/netns: one of a
+// router, or of a guest, which may come later than its port. It may be called
+// from any goroutine.
+func (a *Agent) Names(ns string) bool {
+	return strings.HasPrefix(ns, plan.NetnsPrefix) || a.index.names(ns)
 }
 
 // Run works until ctx ends. Guests keep their traffic afterwards: nothing in

@@ -70,7 +70,8 @@ func (h *host) startWith(store agent.Store) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	finder, err := watch.New(spaces, watch.Options{Features: features, Log: log})
+	var a *agent.Agent
+	finder, err := watch.New(spaces, watch.Options{Features: features, Log: log, Named: func(ns string) bool { return a.Names(ns) }})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func (h *host) startWith(store agent.Store) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	a, err := agent.New(agent.Config{
+	a, err = agent.New(agent.Config{
 		Host: "h1", Kernel: kernel, Finder: finder, Store: store, StateDir: h.state, InNS: spaces.Do,
 		DUID: []byte{0, 3, 0, 1, 2, 0, 0, 0, 0, 1}, Log: log, Ears: &agent.Ears{C: l.C, Send: p.Send},
 	})
@@ -292,4 +293,25 @@ func TestStartsWithoutStore(t *testing.T) {
 		_, err := h.ns.Try("ip", "link", "show", n.Bridge)
 		return err
 	})
+}
+
+// TestGuestComesLater: a port whose guest's namespace is not there yet is
+// plugged when it comes, without waiting for the next try.
+func TestGuestComesLater(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	n, ref := h.network("web")
+	h.await(ref, vnet.StateRunning)
+	late := fmt.Sprintf("sxt-late-%d", os.Getpid())
+	port := &vnet.Port{Meta: vnet.Meta{ID: "late", Name: "late", Project: "p1"}, Network: n.ID, MAC: vnet.MAC{2, 0, 0, 0, 0, 9},
+		Binding: &vnet.Binding{Host: "h1", Plug: vnet.PlugVeth, Netns: late, Device: "eth0"}}
+	h.store.Put(port)
+	if st := h.await(vnet.RefOf(port), vnet.StateFailed); len(st.Problems) == 0 || !strings.Contains(st.Problems[0].Msg, late) {
+		t.Errorf("problems %v, want one that names %s", st.Problems, late)
+	}
+	if out, err := exec.Command("ip", "netns", "add", late).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", late).Run() })
+	h.await(vnet.RefOf(port), vnet.StateRunning)
 }

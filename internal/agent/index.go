@@ -8,17 +8,19 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// index answers, to any goroutine, what the loop knows of addresses: which
-// subnet they lie in, and which port owns them.
+// index answers, to any goroutine, what the loop knows of addresses and
+// namespaces: which subnet an address lies in, which port owns it, which
+// namespaces have guests.
 type index struct {
 	mu      sync.RWMutex
 	subnets map[vnet.ID][]plan.Subnet
 	owners  map[leaseKey]vnet.ID
 	guests  map[vnet.ID][]leaseKey
+	spaces  map[vnet.ID]string // the namespace of each plugged port
 }
 
 func newIndex() *index {
-	return &index{subnets: map[vnet.ID][]plan.Subnet{}, owners: map[leaseKey]vnet.ID{}, guests: map[vnet.ID][]leaseKey{}}
+	return &index{subnets: map[vnet.ID][]plan.Subnet{}, owners: map[leaseKey]vnet.ID{}, guests: map[vnet.ID][]leaseKey{}, spaces: map[vnet.ID]string{}}
 }
 
 func (x *index) setNetwork(id vnet.ID, subnets []plan.Subnet) {
@@ -66,4 +68,27 @@ func (x *index) ownerOf(network vnet.ID, a netip.Addr) vnet.ID {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.owners[leaseKey{network, a}]
+}
+
+// setSpace says in which namespace a port's guest is; "": in none.
+func (x *index) setSpace(port vnet.ID, ns string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if ns == "" {
+		delete(x.spaces, port)
+		return
+	}
+	x.spaces[port] = ns
+}
+
+// names reports whether a guest is in the namespace, or is to be once it comes.
+func (x *index) names(ns string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, s := range x.spaces {
+		if s == ns {
+			return true
+		}
+	}
+	return false
 }

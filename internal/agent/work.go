@@ -84,6 +84,7 @@ func (a *Agent) endServices(owners []vnet.Ref) {
 				a.srv.setGuest(r.ID, nil)
 				a.ears.portGone(r.ID)
 				a.index.setGuest(r.ID, nil)
+				a.index.setSpace(r.ID, "")
 			}
 		case vnet.KindNetwork:
 			if f == nil || f.Service == nil {
@@ -114,12 +115,21 @@ func (a *Agent) startServices(owners []vnet.Ref) (fresh bool) {
 	for _, r := range owners {
 		if f := a.union.fragments[r]; f != nil && f.Guest != nil {
 			a.index.setGuest(r.ID, f.Guest)
+			a.index.setSpace(r.ID, a.spaceOf(r.ID))
 			a.srv.setGuest(r.ID, f.Guest)
 			a.ears.port(f.Guest)
 			a.zones[f.Guest.Network] = true
 		}
 	}
 	return fresh
+}
+
+// spaceOf is the namespace that a port of this host is plugged into.
+func (a *Agent) spaceOf(port vnet.ID) string {
+	if p := a.snap.Ports[port]; p != nil && p.Binding != nil && p.Binding.Host == a.cfg.Host {
+		return p.Binding.Netns
+	}
+	return ""
 }
 
 func leasesIn(s *plan.Snapshot, network vnet.ID) []vnet.Lease {
