@@ -30,8 +30,10 @@ func (w networks) supported(ctx context.Context, n, old *vnet.Network) error {
 	}
 	for _, f := range h.Facts.Features {
 		if f.Name == vnet.FeatureIPv6 && !f.Present {
-			return vnet.Errorf(vnet.ErrUnsupported, "ipv6: %s: the kernel of host %s has no IPv6", mode, w.c.host).
+			e := vnet.Errorf(vnet.ErrUnsupported, "%s: the kernel of host %s has no IPv6", mode, w.c.host).
 				WithHint("start it without ipv6.disable=1, or set ipv6=none")
+			e.Field = "ipv6"
+			return e
 		}
 	}
 	return nil
