@@ -97,6 +97,7 @@ func TestUplinkByKernel(t *testing.T) {
 // TestUplinkStock is the same once more where every link forwards or none.
 func TestUplinkStock(t *testing.T) {
 	netnstest.NeedVM(t)
+	t.Parallel()
 	uplinkByKernel(t, "enp0s3")
 }
 

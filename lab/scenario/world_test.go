@@ -49,13 +49,13 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// moreParallel runs one scenario more at a time than there are processors,
-// unless told otherwise: they mostly wait for clients.
+// moreParallel runs more scenarios at a time than there are processors, unless
+// told otherwise: they mostly wait for clients.
 func moreParallel() {
 	told := false
 	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
-	if !told && !netnstest.InVM() {
-		_ = flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1))
+	if !told {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(3, runtime.GOMAXPROCS(0)+1)))
 	}
 }
 
