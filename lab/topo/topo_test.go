@@ -110,7 +110,7 @@ func TestDownAfterKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := n.Start("sleep", "setsid", "sleep", "1000")
+	p, err := n.Start("sleep", "sleep", "1000")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,9 @@ table inet filter {
 	chain ok { accept; }
 	chain nat { type nat hook postrouting priority srcnat; policy drop; }
 }
-table inet sextant { chain forward { type filter hook forward priority filter; policy drop; } }
+table inet sextant {
+	chain forward { type filter hook forward priority filter; policy drop; }
+}
 EOF`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
