@@ -66,6 +66,7 @@ func role(name, short string, hidden bool, run func(context.Context, config.Conf
 		if os.Getenv("GOGC") == "" {
 			debug.SetGCPercent(gcPercent)
 		}
+		go daemon.GiveBack(cmd.Context())
 		return run(cmd.Context(), conf, newLog(conf.LogLevel).With("role", name))
 	}
 	return c
