@@ -92,7 +92,17 @@ need_go=
 if ! { have go && go_new_enough; }; then need_go=yes; fi
 
 if [ -z "$missing" ] && [ -z "$need_go" ]; then
-	go_ok || die "go cannot provide the version that go.mod asks for: $(go version 2>&1)"
+	# systemd-resolved takes /etc/resolv.conf over when it is installed: where it is
+# not, the test that needs it runs it from its package, unpacked.
+resolved=$(dirname "$0")/../bin/resolved
+if [ ! -x /lib/systemd/systemd-resolved ] && [ ! -x "$resolved/lib/systemd/systemd-resolved" ] &&
+	[ ! -x "$resolved/usr/lib/systemd/systemd-resolved" ]; then
+	say "fetching systemd-resolved"
+	mkdir -p "$resolved"
+	(cd "$resolved" && { apt-get -qq download systemd-resolved || { apt-get -qq update && apt-get -qq download systemd-resolved; }; } 2>/dev/null &&
+		dpkg -x systemd-resolved_*.deb . && rm -f systemd-resolved_*.deb) || die "apt-get could not fetch systemd-resolved"
+fi
+go_ok || die "go cannot provide the version that go.mod asks for: $(go version 2>&1)"
 	exit 0
 fi
 
@@ -143,6 +153,16 @@ if [ -n "$need_go" ]; then
 		install -t "$codename-backports" golang-go ||
 			{ rm -f $list; die "no Go of at least 1.21: install it from https://go.dev/dl/ into /usr/local/go"; }
 	fi
+fi
+# systemd-resolved takes /etc/resolv.conf over when it is installed: where it is
+# not, the test that needs it runs it from its package, unpacked.
+resolved=$(dirname "$0")/../bin/resolved
+if [ ! -x /lib/systemd/systemd-resolved ] && [ ! -x "$resolved/lib/systemd/systemd-resolved" ] &&
+	[ ! -x "$resolved/usr/lib/systemd/systemd-resolved" ]; then
+	say "fetching systemd-resolved"
+	mkdir -p "$resolved"
+	(cd "$resolved" && { apt-get -qq download systemd-resolved || { apt-get -qq update && apt-get -qq download systemd-resolved; }; } 2>/dev/null &&
+		dpkg -x systemd-resolved_*.deb . && rm -f systemd-resolved_*.deb) || die "apt-get could not fetch systemd-resolved"
 fi
 go_ok || die "go cannot provide the version that go.mod asks for: $(go version 2>&1)"
 say "everything is there"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -230,10 +233,33 @@ func inode(path string) uint64 {
 	return 0
 }
 
-// sameNamespace reports whether this process is in the network namespace of
-// the system's services, and resolvectl is installed.
+// sameNamespace reports whether resolved is in the network namespace of this
+// process, so that it knows our links, and resolvectl is installed.
 func sameNamespace() bool {
-	ours, theirs := inode("/proc/self/ns/net"), inode("/proc/1/ns/net")
-	_, err := exec.LookPath("resolvectl")
-	return ours != 0 && ours == theirs && err == nil
+	if _, err := exec.LookPath("resolvectl"); err != nil {
+		return false
+	}
+	pid := servedBy(resolvedSocket)
+	ours, theirs := inode("/proc/self/ns/net"), inode(fmt.Sprintf("/proc/%d/ns/net", pid))
+	return pid > 0 && ours != 0 && ours == theirs
+}
+
+// servedBy returns the process that listens on a unix socket, 0 if none does.
+func servedBy(socket string) int {
+	c, err := net.DialTimeout("unix", socket, resolvedTimeout)
+	if err != nil {
+		return 0
+	}
+	defer c.Close()
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0
+	}
+	pid := 0
+	_ = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = int(cred.Pid)
+		}
+	})
+	return pid
 }
