@@ -366,6 +366,7 @@ func (a *Agent) takeFacts() {
 	now.Index()
 	a.facts = &now
 	a.srv.dns.SetUpstreams(now.Resolvers)
+	a.srv.dns.SetHost(hostAddresses(&now))
 	a.ears.setLinks(now.Links)
 	a.rep.host(a.cfg.Host, a.hostFacts(&now))
 	a.climb = true

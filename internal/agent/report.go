@@ -173,3 +173,18 @@ func sameForPlans(a, b *plan.Facts) bool {
 	}
 	return reflect.DeepEqual(strip(a), strip(b))
 }
+
+// hostAddresses are the addresses of the host itself, of links that are not
+// ours.
+func hostAddresses(f *plan.Facts) []netip.Addr {
+	var out []netip.Addr
+	for _, l := range f.Links {
+		if strings.HasPrefix(l.Alias, plan.AliasPrefix) {
+			continue
+		}
+		for _, p := range l.Addresses {
+			out = append(out, p.Addr())
+		}
+	}
+	return out
+}

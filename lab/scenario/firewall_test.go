@@ -54,7 +54,7 @@ func mend(text string) string {
 			continue
 		}
 		command := strings.Trim(strings.TrimSpace(line[i+2:]), "`")
-		for _, tool := range []string{"nft ", "iptables ", "ip6tables "} {
+		for _, tool := range []string{"nft ", "iptables ", "ip6tables ", "ufw ", "firewall-cmd "} {
 			if strings.HasPrefix(command, tool) {
 				return command
 			}

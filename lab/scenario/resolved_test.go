@@ -19,6 +19,22 @@ const busConf = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Confi
 <policy context="default"><allow user="*"/><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>
 `
 
+// bus runs a system bus on the host.
+func (w *world) bus() {
+	w.t.Helper()
+	if err := w.host.WriteFile(w.ctx, "/etc/sextant-test-bus.conf", busConf); err != nil {
+		w.t.Fatal(err)
+	}
+	w.sh("mkdir -p /run/dbus")
+	if _, err := w.host.Start("dbus", "dbus-daemon", "--config-file=/etc/sextant-test-bus.conf", "--nofork", "--nopidfile"); err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually(10*time.Second, "the bus is there", func() error {
+		_, err := w.host.Sh(w.ctx, "test -S /run/dbus/system_bus_socket")
+		return err
+	})
+}
+
 // resolvedFiles finds systemd-resolved and resolvectl: installed, or unpacked
 // by make deps.
 func resolvedFiles(t *testing.T) (daemon, ctl string) {
@@ -47,12 +63,9 @@ func TestResolved(t *testing.T) {
 	netnstest.NeedCommands(t, "dbus-daemon")
 	daemon, ctl := resolvedFiles(t)
 	w := newWorld(t, time.Minute, topo.HostConfig{})
-	if err := w.host.WriteFile(w.ctx, "/etc/sextant-test-bus.conf", busConf); err != nil {
-		t.Fatal(err)
-	}
 	w.sh(`grep -q ^systemd-resolve: /etc/passwd || echo "systemd-resolve:x:993:993::/:/usr/sbin/nologin" >>/etc/passwd
 grep -q ^systemd-resolve: /etc/group || echo "systemd-resolve:x:993:" >>/etc/group
-mkdir -p /run/dbus /run/systemd`)
+mkdir -p /run/systemd`)
 	path := os.Getenv("PATH")
 	for _, kv := range w.host.Env {
 		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
@@ -60,13 +73,7 @@ mkdir -p /run/dbus /run/systemd`)
 		}
 	}
 	w.host.Env = append(w.host.Env, "PATH="+filepath.Dir(ctl)+":"+path)
-	if _, err := w.host.Start("dbus", "dbus-daemon", "--config-file=/etc/sextant-test-bus.conf", "--nofork", "--nopidfile"); err != nil {
-		t.Fatal(err)
-	}
-	w.eventually(10*time.Second, "the bus is there", func() error {
-		_, err := w.host.Sh(w.ctx, "test -S /run/dbus/system_bus_socket")
-		return err
-	})
+	w.bus()
 	if _, err := w.host.Start("resolved", daemon); err != nil {
 		t.Fatal(err)
 	}

@@ -149,6 +149,19 @@ func (s *Server) register(z *zone) {
 	s.conf.Resolved.Set(z.Link, z.Listen, domains)
 }
 
+// SetHost says which addresses the host itself has, besides the gateways: it
+// may ask about its guests, and the kernel chooses the address that it asks
+// from. The caller must not change the slice any more.
+func (s *Server) SetHost(addrs []netip.Addr) {
+	host := make(map[netip.Addr]bool, len(addrs))
+	for _, a := range addrs {
+		host[a.WithZone("")] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.engine.host = host
+}
+
 // SetUpstreams names the resolvers that are asked for everything that is not
 // ours, in order of preference. Addresses of our own are passed over. A change
 // empties the cache, for the old answers belong to another network.

@@ -28,6 +28,7 @@ const (
 // engine decides what each query gets. It has no sockets and no clock. setZone
 // and removeZone exclude every other call; the rest may run at the same time.
 type engine struct {
+	host  map[netip.Addr]bool // the host's own addresses
 	zones map[vnet.ID]*zone
 	views map[viewKey]*view
 	cache *cache
@@ -114,7 +115,7 @@ func (e *engine) handle(now time.Time, c client, msg []byte) verdict {
 // mayAsk reports whether the client belongs to the network: we are no open
 // resolver, whatever the firewall does.
 func (e *engine) mayAsk(z *zone, c client) bool {
-	if c.local {
+	if c.local || z.NS == "" && e.host[c.addr] {
 		return true
 	}
 	if c.addr.IsLinkLocalUnicast() {

@@ -376,3 +376,19 @@ func FuzzUpstream(f *testing.F) {
 		}
 	})
 }
+
+// TestHostMayAsk: the host asks from whichever of its addresses the kernel
+// chooses; nobody else outside the networks may.
+func TestHostMayAsk(t *testing.T) {
+	e := newEngine()
+	z := compile(Zone{Network: "n", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}})
+	e.setZone(z)
+	outer := client{network: "n", addr: netip.MustParseAddr("192.0.2.2")}
+	if e.mayAsk(z, outer) {
+		t.Error("a stranger may ask")
+	}
+	e.host = map[netip.Addr]bool{outer.addr: true}
+	if !e.mayAsk(z, outer) {
+		t.Error("the host may not ask from its outer address")
+	}
+}
