@@ -22,7 +22,7 @@ TIMEOUT    ?= 10m
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build install uninstall deps test test-fast vmtest check bench demo demo-down fuzz clean help
+.PHONY: build install uninstall deps deps-test test test-fast vmtest check bench demo demo-down fuzz clean help
 
 build: ## Build bin/sextant, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/sextant ./cmd/sextant
@@ -52,8 +52,11 @@ uninstall: ## Remove what install put there; networks stay (see sextant cleanup)
 deps: ## Install what is missing: Debian packages (services kept from starting), Go
 	@scripts/deps.sh
 
+deps-test:
+	@scripts/deps.sh test
+
 # vmtest comes first, so that go test's own lines are the last ones.
-test: deps build vmtest ## Run every test: unit, kernel, scenarios, virtual machine
+test: deps-test build vmtest ## Run every test: unit, kernel, scenarios, virtual machine
 	go vet ./...
 	go test -p $(TESTP) -timeout $(TIMEOUT) ./...
 

@@ -2,7 +2,8 @@
 # Installs what building, testing and the demo need and this machine lacks:
 # packages of the distribution, with their services kept from starting, and Go
 # if there is none or it is too old. Does nothing, quickly, when all is there.
-# With the argument "bench" also the peers that benchmarks compare with.
+# With the argument "bench" also the peers that benchmarks compare with, with
+# "test" what the tests run beside.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -65,6 +66,18 @@ need "$(have apt-cache && apt-cache show bind9-dnsutils >/dev/null 2>&1 && echo 
 need netcat-openbsd nc
 need tcpdump tcpdump
 need conntrack conntrack
+need e2fsprogs mkfs.ext4
+need mount mount
+need dbus-daemon dbus-daemon
+need iptables iptables iptables-nft-save
+# The tests run beside these programs, each in a namespace of its own.
+if [ "${1:-}" = test ]; then
+	need ufw ufw
+	need firewalld firewalld firewall-cmd
+	need network-manager NetworkManager nmcli
+fi
+need systemd systemd-analyze
+needfile systemd /lib/systemd/systemd-networkd /usr/lib/systemd/systemd-networkd
 need etcd-server etcd
 need etcd-client etcdctl
 if [ "${1:-}" = bench ]; then
@@ -136,6 +149,15 @@ if [ -n "$missing" ]; then
 	say "installing$missing"
 	# shellcheck disable=SC2086 # a list of words
 	install $missing || die "apt-get could not install$missing"
+	# Nor are they to start with the machine's next boot.
+	if [ -d /run/systemd/system ]; then
+		for unit in radvd etcd firewalld NetworkManager; do
+			case "$missing " in
+			*" $unit "* | *" $unit-server "*) systemctl -q disable "$unit" || true ;;
+			esac
+		done
+		case "$missing " in *" network-manager "*) systemctl -q disable NetworkManager || true ;; esac
+	fi
 fi
 
 # Debian 12's own Go (1.19) cannot fetch a newer one; its backports' can.

@@ -86,6 +86,10 @@ mkdir -p /run/systemd`)
 			if err == nil && !strings.Contains(out, want) {
 				err = errors.New(out)
 			}
+			if err != nil {
+				status, _ := w.host.Run(w.ctx, ctl, "status")
+				err = errors.Join(err, errors.New(status))
+			}
 			return err
 		})
 	}

@@ -36,6 +36,9 @@ type Resolved struct {
 	socket string
 	// run runs a resolvectl command.
 	run func(ctx context.Context, args ...string) error
+	// may says whether resolved knows our links, asked each time: it may start
+	// after us.
+	may func() bool
 
 	mu     sync.Mutex
 	wanted map[string]resolvedLink // by link
@@ -63,12 +66,10 @@ func NewResolved(log *slog.Logger) *Resolved {
 func newResolved(log *slog.Logger, socket string, run func(context.Context, ...string) error, may func() bool) *Resolved {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Resolved{
-		log: log, socket: socket, run: run, end: cancel, kick: make(chan struct{}, 1),
+		log: log, socket: socket, run: run, may: may, end: cancel, kick: make(chan struct{}, 1),
 		wanted: map[string]resolvedLink{}, told: map[string]resolvedLink{},
 	}
-	if may() {
-		r.work.Go(func() { r.loop(ctx) })
-	}
+	r.work.Go(func() { r.loop(ctx) })
 	return r
 }
 
@@ -155,7 +156,7 @@ func (r *Resolved) sync(ctx context.Context) error {
 	}
 	wanted, told := maps.Clone(r.wanted), maps.Clone(r.told)
 	r.mu.Unlock()
-	if gen == 0 {
+	if gen == 0 || !r.may() {
 		return nil
 	}
 	var first error
