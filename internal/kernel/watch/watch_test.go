@@ -152,7 +152,6 @@ func TestFacts(t *testing.T) {
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	late := 0
 	for range 4 {
 		h.quiet() // the kernel's late word on the links that were made just now
 	}
@@ -184,15 +183,9 @@ func TestChanges(t *testing.T) {
 		before := h.w.Facts().Revision
 		h.run(c.cmd)
 		h.until(c.cmd, func(got watch.Change) bool {
-			return got.Facts == c.facts && (got.Drift || !c.drift) && got.NFT == c.rule && (c.link == "" || slices.Contains(got.NewLinks, c.link))
+			return got.Facts == c.facts && got.Drift == c.drift && got.NFT == c.rule && (c.link == "" || slices.Contains(got.NewLinks, c.link))
 		})
 		got := h.quiet()
-		if got.Drift && !c.drift && late == 0 {
-			// The kernel tells the state of a bridge without carrier a second
-			// or more after it was made, once.
-			late++
-			got.Drift = false
-		}
 		if got.Facts != c.facts || got.Drift != c.drift || got.NFT != c.rule {
 			t.Errorf("%s: %+v", c.cmd, got)
 		}
