@@ -82,7 +82,9 @@ func base(s *vnet.Subnet) (netip.Prefix, bool) {
 
 // hands reports whether guests of the subnet are given addresses that a port
 // can own.
-func hands(s *vnet.Subnet) bool { return s.Guests != vnet.GuestsManual && s.Guests != "" }
+func hands(s *vnet.Subnet) bool {
+	return s.Guests != vnet.GuestsManual && s.Guests != vnet.GuestsDelegation && s.Guests != ""
+}
 
 // all gives a port one address of each subnet that hands out addresses and in
 // which it has none yet.

@@ -153,7 +153,7 @@ func (f *filler) network(ctx context.Context, n *vnet.Network) error {
 			return err
 		}
 		p := n.Policy(s.Family)
-		p.Address, p.Guests, p.Ranges = shown(s, prefix), s.Guests, s.Ranges
+		p.Address, p.Guests, p.Ranges, p.Advertise = shown(s, prefix), s.Guests, s.Ranges, s.Advertise
 	}
 	started, autostart := false, true
 	if a := f.acts[n.ID]; a != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -115,11 +116,11 @@ func (w networks) primaries(ctx context.Context, n *vnet.Network, old map[vnet.F
 	for _, f := range vnet.Families {
 		p := n.Policy(f)
 		short := *p
-		p.Address, p.Guests, p.Ranges = netip.Prefix{}, "", nil
+		p.Address, p.Guests, p.Ranges, p.Advertise = netip.Prefix{}, "", nil, vnet.PrefixPolicy{}
 		if !short.Mode.Addressed() {
 			continue
 		}
-		s := &vnet.Subnet{Network: n.ID, Family: f, Primary: true, Guests: short.Guests, Ranges: short.Ranges}
+		s := &vnet.Subnet{Network: n.ID, Family: f, Primary: true, Guests: short.Guests, Ranges: short.Ranges, Advertise: short.Advertise}
 		if was := old[f]; was != nil {
 			s.Meta = was.Meta
 			s.Generation++
@@ -311,7 +312,7 @@ func (c *Control) forgetShown(ctx context.Context, n *vnet.Network, was map[vnet
 	for f, s := range was {
 		p := n.Policy(f)
 		if !p.Mode.Addressed() && p.Mode != "" && p.Guests == s.Guests && (!p.Address.IsValid() || p.Address == shown(s, s.Prefix)) {
-			p.Address, p.Guests, p.Ranges = netip.Prefix{}, "", nil
+			p.Address, p.Guests, p.Ranges, p.Advertise = netip.Prefix{}, "", nil, vnet.PrefixPolicy{}
 		}
 	}
 	return nil
@@ -370,7 +371,8 @@ func (w networks) changeSubnets(ctx context.Context, d *draft, n *vnet.Network, 
 }
 
 func sameSubnet(a, b *vnet.Subnet) bool {
-	if a.Source != b.Source || a.Prefix != b.Prefix || a.Gateway != b.Gateway || a.Guests != b.Guests || len(a.Ranges) != len(b.Ranges) {
+	if a.Source != b.Source || a.Prefix != b.Prefix || a.Gateway != b.Gateway || a.Guests != b.Guests || len(a.Ranges) != len(b.Ranges) ||
+		!reflect.DeepEqual(a.Advertise, b.Advertise) {
 		return false
 	}
 	for i := range a.Ranges {

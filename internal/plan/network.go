@@ -174,6 +174,8 @@ func (p *networkPlan) planGateway() {
 	p.svc = &Service{
 		Network: p.n.ID, Project: p.n.Project, Name: p.n.Name, NS: p.ns, Link: p.link, Bridge: p.bridge,
 		MAC: p.n.MAC, MTU: p.mtu(), Domain: p.n.Domain, Admit: p.n.Admit, LeaseTime: p.n.LeaseTime.Std(),
+		DHCP: p.n.DHCP, Boot: p.n.Boot, Routes: p.n.Routes, NTP: p.n.NTP, CaptivePortal: p.n.CaptivePortal,
+		Strangers: p.f.strangersIn(p.bridge),
 	}
 	p.out.Service = p.svc
 	p.planLinkSysctls()
@@ -217,7 +219,10 @@ func (p *networkPlan) served() []Subnet {
 		if p.mode[sub.Family] == vnet.EgressNone || p.mode[sub.Family] == vnet.EgressLinkLocal {
 			continue
 		}
-		base := Subnet{ID: sub.ID, Family: sub.Family, Guests: sub.Guests, Ranges: sub.Ranges}
+		base := Subnet{
+			ID: sub.ID, Family: sub.Family, Guests: sub.Guests, Ranges: sub.Ranges,
+			Advertise: sub.Advertise, Written: sub.Updated, Delegate: sub.Delegate,
+		}
 		if !sub.Source.Moves() {
 			if sub.Prefix.IsValid() {
 				base.Prefix, base.Gateway = sub.Prefix, gatewayOf(sub, sub.Prefix)
@@ -253,6 +258,9 @@ func (p *networkPlan) served() []Subnet {
 // gatewayOf is our address in a subnet's prefix; zero if the gateway is not
 // ours.
 func gatewayOf(sub *vnet.Subnet, prefix netip.Prefix) netip.Addr {
+	if sub.Guests == vnet.GuestsDelegation {
+		return netip.Addr{} // nothing of it is on the link
+	}
 	switch sub.Gateway {
 	case vnet.GatewayExternal, vnet.GatewayNone:
 		return netip.Addr{}
@@ -334,8 +342,13 @@ func (p *networkPlan) planNames() {
 	if len(d.Search) == 0 && p.n.Domain != "" {
 		d.Search = []string{p.n.Domain}
 	}
+	d.Records, d.Forwarders, d.Upwards = p.n.DNS.Records, p.n.DNS.Forwarders, p.n.DNS.Upwards
+	d.DNS64, d.Encrypted = p.n.DNS.DNS64, p.n.DNS.Encrypted
 	v6 := p.mode[vnet.IPv6]
-	p.svc.RA = RA{Send: v6 != vnet.EgressNone && v6 != vnet.EgressLinkLocal && v6 != vnet.EgressBridged, DefaultRouter: p.routes(vnet.IPv6) && p.egress(vnet.IPv6)}
+	p.svc.RA = RA{
+		Send:          !p.n.RA.Off && v6 != vnet.EgressNone && v6 != vnet.EgressLinkLocal && v6 != vnet.EgressBridged,
+		DefaultRouter: p.routes(vnet.IPv6) && p.egress(vnet.IPv6), Policy: p.n.RA,
+	}
 }
 
 // egress reports whether the host has a way out in the family, as far as the

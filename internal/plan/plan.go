@@ -89,6 +89,15 @@ type Service struct {
 	Subnets   []Subnet // in the order in which they are advertised
 	DNS       DNS
 	RA        RA
+	// What guests are told beside addresses, as the network has it.
+	DHCP          vnet.DHCPPolicy
+	Boot          vnet.BootPolicy
+	Routes        []vnet.Route
+	NTP           []string
+	CaptivePortal string
+	// Strangers are the members of the bridge that are no port of ours and
+	// not our own: their guests are heard and answered, but not known.
+	Strangers []string
 }
 
 // Subnet is a subnet in service: its prefix is known.
@@ -109,14 +118,25 @@ type Subnet struct {
 	OffLink bool
 	// Reserved host addresses never handed out (gateways of others, …).
 	Reserved []netip.Addr
+	// Advertise shapes the prefix in router advertisements; its lifetimes are
+	// bounded by PreferredUntil and ValidUntil. Written is when the subnet was
+	// last written, from which lifetimes that count down are counted.
+	Advertise vnet.PrefixPolicy
+	Written   time.Time
+	// Delegate is the length of the prefixes that are cut from Prefix for
+	// guests (guests=delegation): nothing of it is on the link. 0: none.
+	Delegate int
 }
 
 // RA is the router advertisement of a network.
 type RA struct {
 	Send          bool
 	DefaultRouter bool // router lifetime above 0
-	// PortLifetime0 lists the MACs of ports that are not to take their default
-	// route here; they get unicast RAs of their own. (Later.)
+	Policy        vnet.RAPolicy
+	// Rewrite has the advertisements of an outside router (mode bridged)
+	// withheld from the ports that do not take their default route here, and
+	// sent to them again without it.
+	Rewrite bool
 }
 
 // DNS is the name service of a network.
@@ -124,6 +144,12 @@ type DNS struct {
 	Serve   bool
 	Servers []netip.Addr // told to guests: our gateway addresses, or the user's
 	Search  []string
+
+	Records    []vnet.NameRecord
+	Forwarders []vnet.Forwarder
+	Upwards    bool // ask forwarders for unknown names of our own domain, too
+	DNS64      netip.Prefix
+	Encrypted  []vnet.EncryptedDNS // told to guests
 }
 
 // Guest is what the servers know of a port beforehand.
@@ -133,7 +159,8 @@ type Guest struct {
 	Name         string // DNS label
 	MAC          vnet.MAC
 	Addresses    []GuestAddress
-	DefaultRoute bool
+	DefaultRoute bool   // else: neither default route nor resolvers from this network
+	Relay        string // how a trusted relay names its line; "" if none does
 	Device       string // on the host's side; "" if not plugged
 }
 

@@ -66,7 +66,7 @@ func mtuOf(f *Facts, n *vnet.Network) int {
 func guestOf(s *Snapshot, port *vnet.Port) *Guest {
 	g := &Guest{
 		Port: port.ID, Network: port.Network, Name: vnet.DNSLabel(port.Name), MAC: port.MAC,
-		DefaultRoute: port.DefaultRoute == nil || *port.DefaultRoute,
+		DefaultRoute: port.DefaultRoute == nil || *port.DefaultRoute, Relay: port.Relay,
 	}
 	if port.Hostname != "" {
 		g.Name = port.Hostname

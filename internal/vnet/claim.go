@@ -25,6 +25,11 @@ type Lease struct {
 	Port    ID         `json:"port,omitempty"`
 	Host    string     `json:"host" doc:"the host that claimed it"`
 	Address netip.Addr `json:"address"`
+	// Length marks a delegated prefix (IA_PD): Address is its first address,
+	// and Via the link-local address of the guest that routes it; 0: one
+	// address.
+	Length int        `json:"length,omitempty" doc:"length of a delegated prefix"`
+	Via    netip.Addr `json:"via,omitzero" doc:"the guest's link-local address, next hop of a delegated prefix"`
 	// HostPart is Address below its subnet's prefix, in the terms of
 	// FixedAddress.Host: no port or reservation of the subnet may have it. For
 	// IPv6 it is derived; for IPv4 the store fills it in when it is 0.
@@ -45,6 +50,14 @@ type Lease struct {
 	Declined bool `json:"declined,omitempty"`
 	// Temporary marks an RFC 8981 address: never published in DNS.
 	Temporary bool `json:"temporary,omitempty"`
+}
+
+// Prefix is what a delegation delegates; the zero Prefix for one address.
+func (l *Lease) Prefix() netip.Prefix {
+	if l.Length == 0 {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(l.Address, l.Length)
 }
 
 // Kind is KindLease.

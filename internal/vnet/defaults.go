@@ -97,6 +97,9 @@ func (s *Subnet) SetDefaults() {
 		}
 		s.Guests = defaultGuests(s.Family, bits)
 	}
+	if s.Guests == GuestsDelegation && s.Delegate == 0 {
+		s.Delegate = 64
+	}
 }
 
 // SetDefaults fills in the length of the pieces of a pool.

@@ -1,6 +1,7 @@
 package vnet
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -167,7 +168,17 @@ func leaseHostPart(l *Lease) (uint64, bool) {
 	if l.Address.Is4() {
 		return l.HostPart, l.HostPart != 0
 	}
+	if l.Length > 0 && l.Length <= 64 {
+		return networkPart(l.Address), true
+	}
 	return InterfaceID(l.Address), true
+}
+
+// networkPart returns the first 64 bits of an IPv6 address, which tell
+// delegated prefixes apart.
+func networkPart(a netip.Addr) uint64 {
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8])
 }
 
 // InterfaceID returns the last 64 bits of an IPv6 address (RFC 4291 2.5.1), in

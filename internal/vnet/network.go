@@ -1,6 +1,9 @@
 package vnet
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Egress says how one family of a network reaches the outside. The table in
 // docs/man/sextant-network.md is the contract of each.
@@ -34,6 +37,9 @@ const (
 	GuestsSLAACStateful Guests = "slaac+stateful" // both; the default for IPv6
 	GuestsDHCP          Guests = "dhcp"           // the default for IPv4
 	GuestsManual        Guests = "manual"
+	// GuestsDelegation marks a prefix of which guests get shorter ones for
+	// networks of their own (RFC 9915 section 6.3): nothing of it is on the link.
+	GuestsDelegation Guests = "delegation"
 )
 
 // Inbound says whether new connections from outside reach guests.
@@ -56,8 +62,8 @@ const (
 
 // FamilyPolicy is one family's part of a network.
 //
-// Address, Guests and Ranges are a short form: they speak of the network's
-// primary subnet of that family. Control folds them into that Subnet when it
+// Address, Guests, Ranges and Advertise are a short form: they speak of the
+// network's primary subnet of that family. Control folds them into that Subnet when it
 // writes and fills them in when it reads; stored networks have them empty.
 type FamilyPolicy struct {
 	Mode    Egress       `json:"mode,omitempty" doc:"how this family reaches the outside"`
@@ -66,6 +72,8 @@ type FamilyPolicy struct {
 	Address netip.Prefix `json:"address,omitzero" doc:"gateway address and prefix length of the primary subnet"`
 	Guests  Guests       `json:"guests,omitempty" doc:"how guests of the primary subnet get addresses"`
 	Ranges  []Range      `json:"ranges,omitempty" doc:"addresses of the primary subnet for guests without a port"`
+	// Advertise is for IPv6.
+	Advertise PrefixPolicy `json:"advertise,omitzero"`
 }
 
 // DNSPolicy is what a network's name server does.
@@ -73,6 +81,12 @@ type DNSPolicy struct {
 	Off     bool         `json:"off,omitempty" doc:"no name service on this network"`
 	Servers []netip.Addr `json:"servers,omitempty" doc:"name servers told to guests instead of ours"`
 	Search  []string     `json:"search,omitempty" doc:"search domains told to guests; default: the network's domain"`
+	// Records are names beside those of the guests, which never override them.
+	Records    []NameRecord   `json:"records,omitempty" doc:"further records, NAME [TTL] TYPE VALUE, for example www CNAME web"`
+	Forwarders []Forwarder    `json:"forwarders,omitempty" doc:"whom other names are asked of, [DOMAIN=]ADDRESS[:PORT]; DOMAIN= for names asked of nobody; default: the host's resolvers"`
+	Upwards    bool           `json:"upwards,omitempty" doc:"ask the forwarders for names of the network's own domain that are not known here"`
+	DNS64      netip.Prefix   `json:"dns64,omitzero" doc:"make IPv6 addresses of IPv4 ones below this NAT64 prefix (RFC 6147)"`
+	Encrypted  []EncryptedDNS `json:"encrypted,omitempty" doc:"encrypted resolvers told to guests (RFC 9463): PRIORITY NAME [ADDRESS …] [alpn=A+B] [port=N] [dohpath=PATH]"`
 }
 
 // Network is one broadcast domain: a bridge and the policy of both families.
@@ -92,10 +106,32 @@ type Network struct {
 	LeaseTime Duration     `json:"leaseTime,omitempty" doc:"valid lifetime of dynamic leases, for example 12h; default 12h"`
 	MLDSnoop  bool         `json:"mldSnoop,omitempty" doc:"multicast snooping on the bridge (default off)"`
 
+	RA            RAPolicy   `json:"ra,omitzero"`
+	DHCP          DHCPPolicy `json:"dhcp,omitzero"`
+	Boot          BootPolicy `json:"boot,omitzero"`
+	Routes        []Route    `json:"routes,omitempty" doc:"prefixes that guests reach over the gateway, PREFIX [via ADDRESS] [pref low|medium|high] [lifetime TIME]"`
+	NTP           []string   `json:"ntp,omitempty" doc:"time servers told to guests, addresses or names"`
+	CaptivePortal string     `json:"captivePortal,omitempty" doc:"URI of the captive portal's API told to guests (RFC 8910)"`
+
+	// Retired are prefixes that guests were given and that were taken away by
+	// hand: advertised as deprecated until their deadline (RFC 9096 section 3.5).
+	Retired []RetiredPrefix `json:"retired,omitempty" readOnly:"true"`
+
 	// Autostart and Started show the network's Activation; writing them is a
 	// wish about it.
 	Autostart *bool `json:"autostart,omitempty" doc:"start with the host (default true)"`
 	Started   *bool `json:"started,omitempty" doc:"is to run now (default true on create)"`
+}
+
+// RetiredPrefix is a prefix that guests may still use for what they began.
+type RetiredPrefix struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Subnet ID           `json:"subnet"` // which may be gone
+	// Gateway is the address that was ours; zero: none.
+	Gateway netip.Addr `json:"gateway,omitzero"`
+	Guests  Guests     `json:"guests,omitempty"`
+	// Until is a wall-clock deadline: the end of what guests were promised.
+	Until time.Time `json:"until"`
 }
 
 // Kind is KindNetwork.
@@ -156,6 +192,9 @@ type Subnet struct {
 	Pool    ID      `json:"pool,omitempty"`
 	Guests  Guests  `json:"guests,omitempty"`
 	Ranges  []Range `json:"ranges,omitempty" doc:"addresses for guests without a port; default: all that is free"`
+	// Delegate is for guests=delegation.
+	Delegate  int          `json:"delegate,omitempty" doc:"with guests=delegation: the length of the prefixes that guests get; default 64"`
+	Advertise PrefixPolicy `json:"advertise,omitzero"`
 }
 
 // Kind is KindSubnet.

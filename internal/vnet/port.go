@@ -28,9 +28,11 @@ type Port struct {
 	Allowed []netip.Prefix `json:"allowed,omitempty"`
 	// DefaultRoute says whether this network is the guest's default route;
 	// nil means yes.
-	DefaultRoute *bool    `json:"defaultRoute,omitempty"`
-	Hostname     string   `json:"hostname,omitempty" doc:"DNS name in the network's domain; default: the port's name"`
-	Binding      *Binding `json:"binding,omitempty" doc:"where it is plugged"`
+	DefaultRoute *bool `json:"defaultRoute,omitempty"`
+	// Relay is how a trusted relay names the guest's line.
+	Relay    string   `json:"relay,omitempty" doc:"interface, circuit or remote id that a trusted relay gives this guest, as text or hex after 0x"`
+	Hostname string   `json:"hostname,omitempty" doc:"DNS name in the network's domain; default: the port's name"`
+	Binding  *Binding `json:"binding,omitempty" doc:"where it is plugged"`
 }
 
 // Kind is KindPort.

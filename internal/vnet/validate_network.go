@@ -73,7 +73,22 @@ func (n *Network) Validate() error {
 		return Invalid("leaseTime", "%s is no time to lease an address for", n.LeaseTime).
 			WithHint("say %s to %s", Duration(minLease), Duration(maxLease))
 	}
-	return n.DNS.validate()
+	return n.checkServing()
+}
+
+// checkServing checks what guests are told.
+func (n *Network) checkServing() error {
+	for _, check := range []func() error{
+		n.DNS.validate, n.DNS.validateNames, n.RA.validate, n.DHCP.validate, n.Boot.validate,
+		func() error { return checkRoutes(n.Routes) },
+		func() error { return checkNTP(n.NTP) },
+		func() error { return checkPortal(n.CaptivePortal) },
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkLinks checks the names and numbers of devices.
@@ -146,6 +161,9 @@ func (p *FamilyPolicy) validate(f Family) error {
 		return Invalid(key+".l2", "it is about mode none only").WithHint("leave it out, or say %s=none", key)
 	}
 	if err := p.checkAddress(f); err != nil {
+		return err
+	}
+	if err := p.Advertise.validate(key+".advertise", f); err != nil {
 		return err
 	}
 	return p.checkGuests(f)
@@ -258,6 +276,10 @@ func (p *FamilyPolicy) checkGuests(f Family) error {
 			return Invalid(field, "with mode %s no addresses are given by us", p.Mode).WithHint("leave it out")
 		}
 		return nil
+	}
+	if p.Guests == GuestsDelegation {
+		return Invalid(key+".guests", "the network's own prefix is on its link: none of it can be delegated").
+			WithHint("make a subnet for it: sextant subnet create NAME network=%s prefix=PREFIX guests=delegation", "NETWORK")
 	}
 	bits := 0
 	if p.Address.IsValid() {

@@ -38,6 +38,9 @@ func (p *Port) Validate() error {
 			return err
 		}
 	}
+	if len(p.Relay) > 255 {
+		return Invalid("relay", "the id has %d letters, at most 255 are allowed", len(p.Relay))
+	}
 	if p.Binding != nil {
 		return p.Binding.Validate()
 	}

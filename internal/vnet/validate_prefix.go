@@ -221,7 +221,7 @@ func checkGuests(field string, f Family, bits int, g Guests) error {
 			return nil
 		}
 		return Invalid(field, "%s is no way to get an IPv4 address", quote(string(g))).WithHint("say dhcp or manual")
-	case g == GuestsStateful:
+	case g == GuestsStateful || g == GuestsDelegation:
 		return nil
 	case g == GuestsSLAAC || g == GuestsStateless || g == GuestsSLAACStateful:
 		if bits == 0 || bits == 64 {
@@ -232,7 +232,7 @@ func checkGuests(field string, f Family, bits int, g Guests) error {
 		return Invalid(field, "%s is said of IPv4", quote(string(g))).WithHint("say stateful for DHCPv6")
 	}
 	return Invalid(field, "%s is no way to get an IPv6 address", quote(string(g))).
-		WithHint("say slaac, stateless, stateful, slaac+stateful or manual")
+		WithHint("say slaac, stateless, stateful, slaac+stateful, delegation or manual")
 }
 
 // defaultGuests is how guests of a prefix of the length get their addresses if

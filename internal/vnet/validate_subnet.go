@@ -39,6 +39,12 @@ func (s *Subnet) Validate() error {
 	if err := checkGuests("guests", s.Family, bits, s.Guests); err != nil {
 		return err
 	}
+	if err := s.Advertise.validate("advertise", s.Family); err != nil {
+		return err
+	}
+	if err := s.checkDelegate(); err != nil {
+		return err
+	}
 	if len(s.Ranges) == 0 {
 		return nil
 	}
@@ -49,6 +55,30 @@ func (s *Subnet) Validate() error {
 		return err
 	}
 	return checkRanges("ranges", s.Prefix, s.GatewayAddr(s.Prefix), s.Ranges)
+}
+
+// checkDelegate checks what guests get prefixes from.
+func (s *Subnet) checkDelegate() error {
+	switch {
+	case s.Guests != GuestsDelegation && s.Delegate != 0:
+		return Invalid("delegate", "guests=%s delegates no prefixes", s.Guests).WithHint("leave it out, or say guests=delegation")
+	case s.Guests != GuestsDelegation:
+		return nil
+	case s.Family != IPv6:
+		return Invalid("guests", "only IPv6 prefixes are delegated")
+	case !s.Prefix.IsValid():
+		return Invalid("prefix", "the prefix to delegate from is missing").WithHint("say prefix=PREFIX or pool=NAME")
+	case s.Delegate <= s.Prefix.Bits() || s.Delegate > 64:
+		return Invalid("delegate", "prefixes of /%d cannot be cut from %s for guests", s.Delegate, s.Prefix).
+			WithHint("say delegate=%d to delegate=64", min(s.Prefix.Bits()+1, 64))
+	case s.Gateway != "" && s.Gateway != GatewayNone:
+		return Invalid("gateway", "nothing of a prefix to delegate is on the link").WithHint("leave it out")
+	case len(s.Ranges) > 0:
+		return Invalid("ranges", "prefixes are delegated, not addresses").WithHint("leave them out")
+	case !s.Advertise.IsZero():
+		return Invalid("advertise", "a prefix to delegate is not advertised").WithHint("leave it out")
+	}
+	return nil
 }
 
 // checkSource checks that the prefix is there when it must be, and only then.
