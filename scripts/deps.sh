@@ -75,6 +75,22 @@ if [ "${1:-}" = test ]; then
 	need ufw ufw
 	need firewalld firewalld firewall-cmd
 	need network-manager NetworkManager nmcli
+	# Clients and judges of the address servers (lab/clients).
+	need udhcpc udhcpc
+	need wide-dhcpv6-client dhcp6c
+	need cloud-init cloud-init
+	need isc-dhcp-relay dhcrelay
+	need kea-admin perfdhcp
+	need "$(have apt-cache && apt-cache show radvdump >/dev/null 2>&1 && echo radvdump || echo radvd)" radvdump
+	need tftp-hpa tftp
+	need curl curl
+	need python3-scapy scapy
+	# To build busybox's udhcpc6 (scripts/udhcpc6.sh).
+	need gcc gcc
+	needfile libc6-dev /usr/include/stdio.h
+	need dpkg-dev dpkg-source
+	need bzip2 bzip2
+	need xz-utils xz
 fi
 need systemd systemd-analyze
 needfile systemd /lib/systemd/systemd-networkd /usr/lib/systemd/systemd-networkd
@@ -104,18 +120,24 @@ go_new_enough() {
 need_go=
 if ! { have go && go_new_enough; }; then need_go=yes; fi
 
+# beside fetches what is run from where it is unpacked or built, not installed.
+# systemd-resolved takes /etc/resolv.conf over when it is installed: where it is
+# not, the test that needs it runs it from its package.
+beside() {
+	resolved=$PWD/bin/resolved
+	if [ ! -x /lib/systemd/systemd-resolved ] && [ ! -x "$resolved/lib/systemd/systemd-resolved" ] &&
+		[ ! -x "$resolved/usr/lib/systemd/systemd-resolved" ]; then
+		say "fetching systemd-resolved"
+		mkdir -p "$resolved"
+		(cd "$resolved" && { apt-get -qq download systemd-resolved || { apt-get -qq update && apt-get -qq download systemd-resolved; }; } 2>/dev/null &&
+			dpkg -x systemd-resolved_*.deb . && rm -f systemd-resolved_*.deb) || die "apt-get could not fetch systemd-resolved"
+	fi
+	if [ "${1:-}" = test ]; then scripts/udhcpc6.sh; fi
+}
+
 if [ -z "$missing" ] && [ -z "$need_go" ]; then
-	# systemd-resolved takes /etc/resolv.conf over when it is installed: where it is
-# not, the test that needs it runs it from its package, unpacked.
-resolved=$(dirname "$0")/../bin/resolved
-if [ ! -x /lib/systemd/systemd-resolved ] && [ ! -x "$resolved/lib/systemd/systemd-resolved" ] &&
-	[ ! -x "$resolved/usr/lib/systemd/systemd-resolved" ]; then
-	say "fetching systemd-resolved"
-	mkdir -p "$resolved"
-	(cd "$resolved" && { apt-get -qq download systemd-resolved || { apt-get -qq update && apt-get -qq download systemd-resolved; }; } 2>/dev/null &&
-		dpkg -x systemd-resolved_*.deb . && rm -f systemd-resolved_*.deb) || die "apt-get could not fetch systemd-resolved"
-fi
-go_ok || die "go cannot provide the version that go.mod asks for: $(go version 2>&1)"
+	beside "$@"
+	go_ok || die "go cannot provide the version that go.mod asks for: $(go version 2>&1)"
 	exit 0
 fi
 
@@ -150,8 +172,9 @@ if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # a list of words
 	install $missing || die "apt-get could not install$missing"
 	# Nor are they to start with the machine's next boot.
+	case "$missing " in *" cloud-init "*) : >/etc/cloud/cloud-init.disabled ;; esac
 	if [ -d /run/systemd/system ]; then
-		for unit in radvd etcd firewalld NetworkManager; do
+		for unit in radvd etcd firewalld NetworkManager isc-dhcp-relay wide-dhcpv6-client; do
 			case "$missing " in
 			*" $unit "* | *" $unit-server "*) systemctl -q disable "$unit" || true ;;
 			esac
@@ -176,15 +199,6 @@ if [ -n "$need_go" ]; then
 			{ rm -f $list; die "no Go of at least 1.21: install it from https://go.dev/dl/ into /usr/local/go"; }
 	fi
 fi
-# systemd-resolved takes /etc/resolv.conf over when it is installed: where it is
-# not, the test that needs it runs it from its package, unpacked.
-resolved=$(dirname "$0")/../bin/resolved
-if [ ! -x /lib/systemd/systemd-resolved ] && [ ! -x "$resolved/lib/systemd/systemd-resolved" ] &&
-	[ ! -x "$resolved/usr/lib/systemd/systemd-resolved" ]; then
-	say "fetching systemd-resolved"
-	mkdir -p "$resolved"
-	(cd "$resolved" && { apt-get -qq download systemd-resolved || { apt-get -qq update && apt-get -qq download systemd-resolved; }; } 2>/dev/null &&
-		dpkg -x systemd-resolved_*.deb . && rm -f systemd-resolved_*.deb) || die "apt-get could not fetch systemd-resolved"
-fi
+beside "$@"
 go_ok || die "go cannot provide the version that go.mod asks for: $(go version 2>&1)"
 say "everything is there"
