@@ -153,7 +153,10 @@ func (f *filler) network(ctx context.Context, n *vnet.Network) error {
 			return err
 		}
 		p := n.Policy(s.Family)
-		p.Address, p.Guests, p.Ranges, p.Advertise = shown(s, prefix), s.Guests, s.Ranges, s.Advertise
+		p.Address, p.Guests, p.Ranges = shown(s, prefix), s.Guests, s.Ranges
+		if s.Family == vnet.IPv6 {
+			n.Advertise = s.Advertise
+		}
 	}
 	started, autostart := false, true
 	if a := f.acts[n.ID]; a != nil {

@@ -113,14 +113,19 @@ func (c *Control) newMAC() vnet.MAC {
 // over those that are there already (by family), and empties the short form.
 func (w networks) primaries(ctx context.Context, n *vnet.Network, old map[vnet.Family]*vnet.Subnet) ([]*vnet.Subnet, error) {
 	var out []*vnet.Subnet
+	advertise := n.Advertise
+	n.Advertise = vnet.PrefixPolicy{}
 	for _, f := range vnet.Families {
 		p := n.Policy(f)
 		short := *p
-		p.Address, p.Guests, p.Ranges, p.Advertise = netip.Prefix{}, "", nil, vnet.PrefixPolicy{}
+		p.Address, p.Guests, p.Ranges = netip.Prefix{}, "", nil
 		if !short.Mode.Addressed() {
 			continue
 		}
-		s := &vnet.Subnet{Network: n.ID, Family: f, Primary: true, Guests: short.Guests, Ranges: short.Ranges, Advertise: short.Advertise}
+		s := &vnet.Subnet{Network: n.ID, Family: f, Primary: true, Guests: short.Guests, Ranges: short.Ranges}
+		if f == vnet.IPv6 {
+			s.Advertise = advertise
+		}
 		if was := old[f]; was != nil {
 			s.Meta = was.Meta
 			s.Generation++
@@ -312,7 +317,10 @@ func (c *Control) forgetShown(ctx context.Context, n *vnet.Network, was map[vnet
 	for f, s := range was {
 		p := n.Policy(f)
 		if !p.Mode.Addressed() && p.Mode != "" && p.Guests == s.Guests && (!p.Address.IsValid() || p.Address == shown(s, s.Prefix)) {
-			p.Address, p.Guests, p.Ranges, p.Advertise = netip.Prefix{}, "", nil, vnet.PrefixPolicy{}
+			p.Address, p.Guests, p.Ranges = netip.Prefix{}, "", nil
+			if f == vnet.IPv6 {
+				n.Advertise = vnet.PrefixPolicy{}
+			}
 		}
 	}
 	return nil

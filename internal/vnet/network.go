@@ -62,8 +62,8 @@ const (
 
 // FamilyPolicy is one family's part of a network.
 //
-// Address, Guests, Ranges and Advertise are a short form: they speak of the
-// network's primary subnet of that family. Control folds them into that Subnet when it
+// Address, Guests and Ranges are a short form: they speak of the network's
+// primary subnet of that family. Control folds them into that Subnet when it
 // writes and fills them in when it reads; stored networks have them empty.
 type FamilyPolicy struct {
 	Mode    Egress       `json:"mode,omitempty" doc:"how this family reaches the outside"`
@@ -72,8 +72,6 @@ type FamilyPolicy struct {
 	Address netip.Prefix `json:"address,omitzero" doc:"gateway address and prefix length of the primary subnet"`
 	Guests  Guests       `json:"guests,omitempty" doc:"how guests of the primary subnet get addresses"`
 	Ranges  []Range      `json:"ranges,omitempty" doc:"addresses of the primary subnet for guests without a port"`
-	// Advertise is for IPv6.
-	Advertise PrefixPolicy `json:"advertise,omitzero"`
 }
 
 // DNSPolicy is what a network's name server does.
@@ -106,12 +104,14 @@ type Network struct {
 	LeaseTime Duration     `json:"leaseTime,omitempty" doc:"valid lifetime of dynamic leases, for example 12h; default 12h"`
 	MLDSnoop  bool         `json:"mldSnoop,omitempty" doc:"multicast snooping on the bridge (default off)"`
 
-	RA            RAPolicy   `json:"ra,omitzero"`
-	DHCP          DHCPPolicy `json:"dhcp,omitzero"`
-	Boot          BootPolicy `json:"boot,omitzero"`
-	Routes        []Route    `json:"routes,omitempty" doc:"prefixes that guests reach over the gateway, PREFIX [via ADDRESS] [pref low|medium|high] [lifetime TIME]"`
-	NTP           []string   `json:"ntp,omitempty" doc:"time servers told to guests, addresses or names"`
-	CaptivePortal string     `json:"captivePortal,omitempty" doc:"URI of the captive portal's API told to guests (RFC 8910)"`
+	// Advertise is a short form, too: it speaks of the primary IPv6 subnet.
+	Advertise     PrefixPolicy `json:"advertise,omitzero"`
+	RA            RAPolicy     `json:"ra,omitzero"`
+	DHCP          DHCPPolicy   `json:"dhcp,omitzero"`
+	Boot          BootPolicy   `json:"boot,omitzero"`
+	Routes        []Route      `json:"routes,omitempty" doc:"prefixes that guests reach over the gateway, PREFIX [via ADDRESS] [pref low|medium|high] [lifetime TIME]"`
+	NTP           []string     `json:"ntp,omitempty" doc:"time servers told to guests, addresses or names"`
+	CaptivePortal string       `json:"captivePortal,omitempty" doc:"URI of the captive portal's API told to guests (RFC 8910)"`
 
 	// Retired are prefixes that guests were given and that were taken away by
 	// hand: advertised as deprecated until their deadline (RFC 9096 section 3.5).

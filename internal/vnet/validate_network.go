@@ -80,6 +80,7 @@ func (n *Network) Validate() error {
 func (n *Network) checkServing() error {
 	for _, check := range []func() error{
 		n.DNS.validate, n.DNS.validateNames, n.RA.validate, n.DHCP.validate, n.Boot.validate,
+		func() error { return n.checkAdvertise() },
 		func() error { return checkRoutes(n.Routes) },
 		func() error { return checkNTP(n.NTP) },
 		func() error { return checkPortal(n.CaptivePortal) },
@@ -89,6 +90,14 @@ func (n *Network) checkServing() error {
 		}
 	}
 	return nil
+}
+
+// checkAdvertise checks how the primary IPv6 prefix is advertised.
+func (n *Network) checkAdvertise() error {
+	if !n.Advertise.IsZero() && !n.IPv6.Mode.Addressed() {
+		return Invalid("advertise", "with ipv6=%s no prefix of ours is advertised", n.IPv6.Mode).WithHint("leave it out")
+	}
+	return n.Advertise.validate("advertise", IPv6)
 }
 
 // checkLinks checks the names and numbers of devices.
@@ -161,9 +170,6 @@ func (p *FamilyPolicy) validate(f Family) error {
 		return Invalid(key+".l2", "it is about mode none only").WithHint("leave it out, or say %s=none", key)
 	}
 	if err := p.checkAddress(f); err != nil {
-		return err
-	}
-	if err := p.Advertise.validate(key+".advertise", f); err != nil {
 		return err
 	}
 	return p.checkGuests(f)
