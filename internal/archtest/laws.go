@@ -26,6 +26,8 @@ var laws = []law{
 	{part: "internal/plan/...", imports: []string{"internal/vnet", "internal/ipam"}, pure: true},
 	{part: "internal/explain/...", imports: []string{"internal/vnet", "internal/ipam", "internal/plan"}, pure: true},
 
+	{part: "internal/leasefile", imports: []string{"internal/vnet"}, pure: true},
+
 	{part: "internal/reconcile/..."},
 	{part: "internal/build"},
 	{part: "internal/store/...", imports: []string{"internal/vnet"}},
@@ -53,7 +55,7 @@ var laws = []law{
 	{part: "internal/dialect/*", imports: []string{"internal/vnet", "internal/control", "internal/dialect/native/client"}},
 	{part: "internal/ask", imports: []string{"internal/vnet"}},
 	{part: "internal/daemon", imports: []string{"internal/vnet"}},
-	{part: "internal/cli/...", imports: []string{"internal/vnet", "internal/dialect/native/client"}},
+	{part: "internal/cli/...", imports: []string{"internal/vnet", "internal/leasefile", "internal/dialect/native/client"}},
 	{part: "internal/web/...", imports: []string{"internal/vnet", "internal/dialect/native/client"}},
 	{part: "internal/archtest"},
 	{part: "internal/netnstest"},
