@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -28,6 +29,7 @@ type Lab struct {
 	Dir    string    // its files
 	Log    io.Writer // what happens, for those who want to know; nil: nowhere
 
+	mu      sync.Mutex // nodes may be made side by side
 	nodes   []*Node
 	closers []func() error
 }
@@ -56,7 +58,11 @@ func New(prefix string) (*Lab, error) {
 }
 
 // Defer has f called by Close, last in first out.
-func (l *Lab) Defer(f func() error) { l.closers = append(l.closers, f) }
+func (l *Lab) Defer(f func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closers = append(l.closers, f)
+}
 
 // Close ends the lab and removes everything of it.
 func (l *Lab) Close() error {
@@ -70,18 +76,11 @@ func (l *Lab) Close() error {
 // Logs is what the background programs of all nodes printed, for a report of
 // failure: the last lines of each.
 func (l *Lab) Logs(lines int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var b strings.Builder
 	for _, n := range l.nodes {
-		files, _ := filepath.Glob(filepath.Join(n.dir, "*.log"))
-		for _, f := range files {
-			text, err := os.ReadFile(f)
-			if err != nil || len(text) == 0 {
-				continue
-			}
-			all := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-			fmt.Fprintf(&b, "== %s: %s\n%s\n", n.Name, strings.TrimSuffix(filepath.Base(f), ".log"),
-				strings.Join(all[max(0, len(all)-lines):], "\n"))
-		}
+		b.WriteString(n.Logs(lines))
 	}
 	return b.String()
 }

@@ -43,7 +43,7 @@ hostname "$2"
 mount -t tmpfs -o mode=755 tmpfs "$1/run"
 mkdir "$1/run/netns" "$1/run/lock"
 mount --bind "$1/run" /run
-for d in /var/lib/dhcp /var/lib/dhcpcd; do
+for d in /var/lib/dhcp /var/lib/dhcpcd /var/lib/dhcpv6; do
 	if [ -d $d ]; then mount -t tmpfs -o mode=755 tmpfs $d; fi
 done
 ip link set lo up
@@ -77,7 +77,9 @@ func (l *Lab) Node(name string) (*Node, error) {
 		_ = cmd.Wait()
 		return nil, fmt.Errorf("node %s: %s", name, complaints.String())
 	}
+	l.mu.Lock()
 	l.nodes = append(l.nodes, n)
+	l.mu.Unlock()
 	l.Defer(func() error {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -94,6 +96,23 @@ func (n *Node) Enter() []string {
 
 // Dir is a directory on the machine that belongs to the node.
 func (n *Node) Dir() string { return n.dir }
+
+// Logs is what the background programs of the node printed: the last lines of
+// each.
+func (n *Node) Logs(lines int) string {
+	var b strings.Builder
+	files, _ := filepath.Glob(filepath.Join(n.dir, "*.log"))
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil || len(text) == 0 {
+			continue
+		}
+		all := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+		fmt.Fprintf(&b, "== %s: %s\n%s\n", n.Name, strings.TrimSuffix(filepath.Base(f), ".log"),
+			strings.Join(all[max(0, len(all)-lines):], "\n"))
+	}
+	return b.String()
+}
 
 func (n *Node) command(ctx context.Context, args []string) *exec.Cmd {
 	full := append(n.Enter(), args...)
