@@ -79,6 +79,22 @@ func (w *world) port(id string, n *vnet.Network, b vnet.Binding, fixed ...vnet.F
 	return p
 }
 
+// delegation is a subnet that guests get prefixes from.
+func (w *world) delegation(n *vnet.Network, prefix string) *vnet.Subnet {
+	sub := w.subnet(n, prefix, vnet.GuestsDelegation)
+	sub.Primary, sub.Delegate = false, 64
+	return sub
+}
+
+// delegated is the lease of a prefix.
+func (w *world) delegated(id string, n *vnet.Network, prefix, via string) *vnet.Lease {
+	p := netip.MustParsePrefix(prefix)
+	l := &vnet.Lease{Meta: meta(id, ""), Network: n.ID, Host: "h1", Address: p.Addr(), Length: p.Bits(), Via: netip.MustParseAddr(via),
+		Family: vnet.IPv6, How: vnet.HowDHCPv6}
+	w.s.Put(l)
+	return l
+}
+
 // TestGolden prints the plans of whole hosts as an operator would type them.
 func TestGolden(t *testing.T) {
 	for name, build := range map[string]func(*world){
@@ -124,6 +140,29 @@ func TestGolden(t *testing.T) {
 			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
 			m := w.network("pub", vnet.EgressNone, vnet.EgressRouted, func(n *vnet.Network) { n.Router = "r1" })
 			w.subnet(m, "2001:db8:7::/64", vnet.GuestsSLAAC)
+		},
+		"delegation": func(w *world) {
+			n := w.network("web", vnet.EgressNone, vnet.EgressNAT66)
+			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.delegation(n, "fd12:3456:789a:100::/56")
+			w.delegated("cpe", n, "fd12:3456:789a:101::/64", "fe80::1")
+			w.delegated("flat", n, "fd12:3456:789a:1::9/128", "fe80::2").Length = 0
+		},
+		"delegation-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("r1", "edge"), Netns: "sextant-edge", Number: 1})
+			n := w.network("pub", vnet.EgressNone, vnet.EgressRouted, func(n *vnet.Network) { n.Router = "r1" })
+			w.subnet(n, "2001:db8:7::/64", vnet.GuestsSLAAC)
+			w.delegation(n, "2001:db8:7:100::/56")
+			w.delegated("cpe", n, "2001:db8:7:101::/64", "fe80::1")
+		},
+		"retired": func(w *world) {
+			n := w.network("web", vnet.EgressNone, vnet.EgressRouted, func(n *vnet.Network) {
+				n.Retired = []vnet.RetiredPrefix{{
+					Prefix: netip.MustParsePrefix("2001:db8:4::/64"), Subnet: "gone", Gateway: netip.MustParseAddr("2001:db8:4::1"),
+					Guests: vnet.GuestsSLAAC, Until: time.Unix(7200, 0),
+				}}
+			})
+			w.subnet(n, "2001:db8:5::/64", vnet.GuestsSLAAC)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

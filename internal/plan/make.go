@@ -35,6 +35,9 @@ func Owners(s *Snapshot) []vnet.Ref {
 	for id := range s.Ports {
 		out = append(out, vnet.Ref{Kind: vnet.KindPort, ID: id})
 	}
+	for id := range s.delegated {
+		out = append(out, s.DelegatedOf(id)...)
+	}
 	return out
 }
 
@@ -49,6 +52,8 @@ func FragmentOf(s *Snapshot, f *Facts, owner vnet.Ref) *Fragment {
 		return Network(s, f, owner.ID)
 	case vnet.KindPort:
 		return Port(s, f, owner.ID)
+	case vnet.KindLease:
+		return Lease(s, f, owner.ID)
 	}
 	return &Fragment{Owner: owner}
 }
@@ -64,7 +69,8 @@ func Affected(s *Snapshot, o vnet.Object) []vnet.Ref {
 		for _, p := range s.PortsOf(id) {
 			out = append(out, vnet.RefOf(p))
 		}
-		return out
+		out = append(out, s.DelegatedOf(id)...)
+		return append(out, s.retiringBeside(id)...)
 	}
 	switch o := o.(type) {
 	case *vnet.Network:
@@ -81,6 +87,10 @@ func Affected(s *Snapshot, o vnet.Object) []vnet.Ref {
 		return network(o.Network)
 	case *vnet.Port:
 		return []vnet.Ref{vnet.RefOf(o)}
+	case *vnet.Lease:
+		if o.Length > 0 {
+			return []vnet.Ref{vnet.RefOf(o)}
+		}
 	case *vnet.Router:
 		out := []vnet.Ref{vnet.RefOf(o)}
 		for _, n := range s.NetworksOf(o.ID) {

@@ -150,17 +150,9 @@ func linkSysctl(ns, link string, f vnet.Family, key, value string) Item {
 
 // planGateway is the plan of a network whose gateway is ours.
 func (p *networkPlan) planGateway() {
-	p.link = p.bridge
-	if p.n.Router != "" {
-		r := p.s.Routers[p.n.Router]
-		if r == nil {
-			p.problem(vnet.ErrNotFound, "router", "its router is not there (yet)", "")
-			return
-		}
-		p.ns, p.link = r.Netns, GatewayLink
-		if len(p.bridge) <= 15 {
-			p.link = p.bridge
-		}
+	if !p.placeGateway() {
+		p.problem(vnet.ErrNotFound, "router", "its router is not there (yet)", "")
+		return
 	}
 	p.planBridge(p.ns == "")
 	if p.ns != "" {
@@ -183,6 +175,23 @@ func (p *networkPlan) planGateway() {
 	p.planFilter()
 	p.planNames()
 	p.planForwarding()
+}
+
+// placeGateway says where the gateway link is; false if that is not known.
+func (p *networkPlan) placeGateway() bool {
+	p.link = p.bridge
+	if p.n.Router == "" {
+		return true
+	}
+	r := p.s.Routers[p.n.Router]
+	if r == nil {
+		return false
+	}
+	p.ns, p.link = r.Netns, GatewayLink
+	if len(p.bridge) <= 15 {
+		p.link = p.bridge
+	}
+	return true
 }
 
 // GatewayLink is the name of a gateway link in a router's namespace, where the
@@ -223,6 +232,9 @@ func (p *networkPlan) served() []Subnet {
 			ID: sub.ID, Family: sub.Family, Guests: sub.Guests, Ranges: sub.Ranges,
 			Advertise: sub.Advertise, Written: sub.Updated, Delegate: sub.Delegate,
 		}
+		if sub.Guests == vnet.GuestsDelegation {
+			base.Advertise = vnet.PrefixPolicy{Off: true}
+		}
 		if !sub.Source.Moves() {
 			if sub.Prefix.IsValid() {
 				base.Prefix, base.Gateway = sub.Prefix, gatewayOf(sub, sub.Prefix)
@@ -245,6 +257,7 @@ func (p *networkPlan) served() []Subnet {
 			out = append(out, b)
 		}
 	}
+	out = append(out, p.retired(out)...)
 	out = append(out, old...)
 	slices.SortStableFunc(out, func(a, b Subnet) int { return int(a.Family - b.Family) })
 	for i := range out {
@@ -300,6 +313,10 @@ func (p *networkPlan) planSubnets() {
 		if sub.Gateway.IsValid() {
 			p.add(Address{p.ns, p.link, netip.PrefixFrom(sub.Gateway, sub.Prefix.Bits()), p.out.Owner})
 		}
+		if sub.Delegate > 0 {
+			// What no guest has leads nowhere: not back to where it came from.
+			p.add(HostRoute{NS: p.ns, Prefix: sub.Prefix, Unreachable: true, Owner: p.out.Owner})
+		}
 	}
 }
 
@@ -316,7 +333,9 @@ func (p *networkPlan) planFilter() {
 		if open[sub.Family] {
 			continue
 		}
-		p.add(sourceElement(p.ns, p.link, sub.Prefix))
+		if sub.Delegate == 0 { // else each lease has its own: see Lease
+			p.add(sourceElement(p.ns, p.link, sub.Prefix))
+		}
 		if sub.Gateway.IsValid() {
 			p.add(gatewayElement(p.ns, p.link, sub.Gateway))
 		}

@@ -126,6 +126,9 @@ type Subnet struct {
 	// Delegate is the length of the prefixes that are cut from Prefix for
 	// guests (guests=delegation): nothing of it is on the link. 0: none.
 	Delegate int
+	// Retired: deprecated because it was taken away by hand. The vnet.Subnet of
+	// the ID is gone, or has another prefix.
+	Retired bool
 }
 
 // RA is the router advertisement of a network.

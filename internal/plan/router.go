@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -122,31 +123,48 @@ func routerRoutes(s *Snapshot, r *vnet.Router, nets []*vnet.Network, near string
 	var out []Item
 	owner := vnet.Ref{Kind: vnet.KindRouter, ID: r.ID}
 	for _, n := range nets {
-		for _, sub := range s.SubnetsOf(n.ID) {
-			mode := n.Policy(sub.Family).Mode
-			if mode != vnet.EgressRouted && mode != vnet.EgressOpen || !sub.Prefix.IsValid() || routedBefore(s, r, sub) {
+		for _, p := range prefixesOf(s, n) {
+			f := vnet.FamilyOf(p.Addr())
+			mode := n.Policy(f).Mode
+			if mode != vnet.EgressRouted && mode != vnet.EgressOpen || routedBefore(s, r, p) {
 				continue
 			}
 			via := transit6(s.Installation.ULA, r.Number).router.Addr()
-			if sub.Family == vnet.IPv4 {
+			if f == vnet.IPv4 {
 				t, err := transit4(r.Number)
 				if err != nil {
 					continue
 				}
 				via = t.router.Addr()
 			}
-			out = append(out, HostRoute{Prefix: sub.Prefix, Via: via, Link: near, Owner: owner})
+			out = append(out, HostRoute{Prefix: p, Via: via, Link: near, Owner: owner})
+		}
+	}
+	return out
+}
+
+// prefixesOf lists a network's prefixes that do not move, retired ones last.
+func prefixesOf(s *Snapshot, n *vnet.Network) []netip.Prefix {
+	var out []netip.Prefix
+	for _, sub := range s.SubnetsOf(n.ID) {
+		if sub.Prefix.IsValid() {
+			out = append(out, sub.Prefix)
+		}
+	}
+	for _, r := range n.Retired {
+		if !slices.ContainsFunc(out, r.Prefix.Overlaps) && !s.inUse(n, r) {
+			out = append(out, r.Prefix)
 		}
 	}
 	return out
 }
 
 // routedBefore reports whether an older router, or the host itself, has a
-// running network with a prefix that overlaps the subnet's.
-func routedBefore(s *Snapshot, r *vnet.Router, sub *vnet.Subnet) bool {
+// running network with a prefix that overlaps p.
+func routedBefore(s *Snapshot, r *vnet.Router, p netip.Prefix) bool {
 	for _, o := range s.Subnets {
 		n := s.Networks[o.Network]
-		if n == nil || n.Router == r.ID || !o.Prefix.IsValid() || !o.Prefix.Overlaps(sub.Prefix) || !s.Started(n.ID) {
+		if n == nil || n.Router == r.ID || !o.Prefix.IsValid() || !o.Prefix.Overlaps(p) || !s.Started(n.ID) {
 			continue
 		}
 		other := s.Routers[n.Router]

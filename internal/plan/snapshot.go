@@ -25,6 +25,10 @@ type Snapshot struct {
 	// members lists what belongs to an object: a network's subnets and ports,
 	// a subnet's assignments, a router's networks.
 	members map[member]map[vnet.ID]struct{}
+	// delegated lists the leases of prefixes by network, retiring the networks
+	// with retired prefixes.
+	delegated map[vnet.ID]map[vnet.ID]struct{}
+	retiring  map[vnet.ID]struct{}
 }
 
 // member is one owner's members of one kind.
@@ -47,6 +51,8 @@ func NewSnapshot(host string) *Snapshot {
 		Leases:       map[vnet.ID]*vnet.Lease{},
 		Assignments:  map[vnet.ID]*vnet.PrefixAssignment{},
 		members:      map[member]map[vnet.ID]struct{}{},
+		delegated:    map[vnet.ID]map[vnet.ID]struct{}{},
+		retiring:     map[vnet.ID]struct{}{},
 	}
 }
 
@@ -69,6 +75,9 @@ func (s *Snapshot) Put(o vnet.Object) {
 		s.Projects[id] = o
 	case *vnet.Network:
 		s.Networks[id] = o
+		if len(o.Retired) > 0 {
+			s.retiring[id] = struct{}{}
+		}
 	case *vnet.Subnet:
 		s.Subnets[id] = o
 	case *vnet.Router:
@@ -81,6 +90,12 @@ func (s *Snapshot) Put(o vnet.Object) {
 		s.Activations[id] = o
 	case *vnet.Lease:
 		s.Leases[id] = o
+		if o.Length > 0 {
+			if s.delegated[o.Network] == nil {
+				s.delegated[o.Network] = map[vnet.ID]struct{}{}
+			}
+			s.delegated[o.Network][id] = struct{}{}
+		}
 	case *vnet.PrefixAssignment:
 		s.Assignments[id] = o
 	}
@@ -100,6 +115,7 @@ func (s *Snapshot) Delete(r vnet.Ref) {
 		delete(s.Projects, r.ID)
 	case vnet.KindNetwork:
 		delete(s.Networks, r.ID)
+		delete(s.retiring, r.ID)
 	case vnet.KindSubnet:
 		delete(s.Subnets, r.ID)
 	case vnet.KindRouter:
@@ -111,6 +127,11 @@ func (s *Snapshot) Delete(r vnet.Ref) {
 	case vnet.KindActivation:
 		delete(s.Activations, r.ID)
 	case vnet.KindLease:
+		if l := s.Leases[r.ID]; l != nil && l.Length > 0 {
+			if delete(s.delegated[l.Network], r.ID); len(s.delegated[l.Network]) == 0 {
+				delete(s.delegated, l.Network)
+			}
+		}
 		delete(s.Leases, r.ID)
 	case vnet.KindAssignment:
 		delete(s.Assignments, r.ID)
@@ -211,6 +232,15 @@ func (s *Snapshot) ReservationsOf(network vnet.ID) []*vnet.Reservation {
 // LeasesOf returns a network's leases, oldest first.
 func (s *Snapshot) LeasesOf(network vnet.ID) []*vnet.Lease {
 	return membersOf(s, network, vnet.KindLease, s.Leases)
+}
+
+// DelegatedOf lists the leases of a network that are prefixes, in no order.
+func (s *Snapshot) DelegatedOf(network vnet.ID) []vnet.Ref {
+	var out []vnet.Ref
+	for id := range s.delegated[network] {
+		out = append(out, vnet.Ref{Kind: vnet.KindLease, ID: id})
+	}
+	return out
 }
 
 // NetworksOf returns the networks whose gateways live in a router, oldest

@@ -130,6 +130,11 @@ type RetiredPrefix struct {
 	// Gateway is the address that was ours; zero: none.
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	Guests  Guests     `json:"guests,omitempty"`
+	// Delegate is for guests=delegation: see Subnet.
+	Delegate int `json:"delegate,omitempty"`
+	// Advertise is how it was advertised; its Valid is the longest valid
+	// lifetime that is told from now on.
+	Advertise PrefixPolicy `json:"advertise,omitzero"`
 	// Until is a wall-clock deadline: the end of what guests were promised.
 	Until time.Time `json:"until"`
 }

@@ -408,11 +408,26 @@ func TestRouter(t *testing.T) {
 		plan.Address{NS: name, Link: "gw0", Prefix: pfx("10.1.0.1/24"), Owner: owner},
 		plan.HostRoute{NS: name, Prefix: pfx("::/0"), Via: netip.MustParseAddr("2001:db8::2"), Link: "gw0", Owner: owner},
 		plan.HostRoute{NS: name, Prefix: pfx("0.0.0.0/0"), Via: netip.MustParseAddr("10.1.0.2"), Link: "gw0", Owner: owner},
+		plan.HostRoute{NS: name, Prefix: pfx("2001:db8:7:100::/56"), Unreachable: true, Owner: owner},
+		plan.HostRoute{NS: name, Prefix: pfx("2001:db8:7:101::/64"), Via: netip.MustParseAddr("fe80::9"), Link: "gw0", Owner: owner},
 	}
 	h.apply(items, nil)
 	h.settled(items)
 	h.restart()
 	h.settled(items)
+	for to, want := range map[string]string{
+		"2001:db8:7:101::5": "via fe80::9 dev gw0",
+		"2001:db8:7:102::5": "unreachable",
+		"2001:db8:8::5":     "via 2001:db8::2 dev gw0",
+	} {
+		out, _ := exec.Command("ip", "-n", name, "route", "get", to).CombinedOutput()
+		if want == "unreachable" && strings.Contains(string(out), "No route to host") {
+			continue // as newer versions of ip say it
+		}
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the way to %s is %s, want %s", to, out, want)
+		}
+	}
 	// The far end is ours too.
 	_ = exec.Command("ip", "-n", name, "link", "set", "gw0", "name", "gw9").Run()
 	if h.actual(items)[items[2].Key()] == items[2] {
