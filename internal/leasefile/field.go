@@ -23,6 +23,15 @@ func parseAddress(s string) (netip.Addr, error) {
 	return a, nil
 }
 
+// checkLength checks the length of the delegated prefix that r begins.
+func checkLength(r Record, n uint64) (int, error) {
+	p := netip.PrefixFrom(r.Address, int(n))
+	if n == 0 || n > 128 || !r.Address.Is6() || p.Masked() != p {
+		return 0, vnet.Invalid("", "%s/%d is no prefix", r.Address, n)
+	}
+	return int(n), nil
+}
+
 // parseNumber reads a decimal number.
 func parseNumber(what, s string, bits int) (uint64, error) {
 	n, err := strconv.ParseUint(s, 10, bits)
