@@ -3,6 +3,7 @@ package lease
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
@@ -10,7 +11,7 @@ import (
 )
 
 // Rules are what the families' protocols differ in. All are required but
-// Forgotten and Loaded.
+// Forgotten, Loaded and Changed.
 type Rules struct {
 	Family vnet.Family
 	How    vnet.How // what leases of the protocol say of themselves
@@ -26,6 +27,9 @@ type Rules struct {
 	// a lease that was made durable earlier.
 	Forgotten func(port vnet.ID)
 	Loaded    func(*vnet.Lease)
+	// Changed, if set, is told that the wish of the network is another one; old
+	// is what it was.
+	Changed func(old *plan.Service)
 }
 
 // Book is what is known of the addresses of one network in one family.
@@ -38,7 +42,11 @@ type Book struct {
 
 	guests map[vnet.ID]*plan.Guest
 	byMAC  map[vnet.MAC]vnet.ID
+	byLine map[string]vnet.ID // as LineBytes has it
 	owned  map[netip.Addr]owner
+	// ownedIn counts the owned addresses in each piece of the pools of
+	// prefixes; nil: to be counted again.
+	ownedIn map[netip.Prefix]int
 
 	reservations []vnet.Reservation
 	reserved     map[Key][]int
@@ -50,7 +58,8 @@ type Book struct {
 func NewBook(r Rules) *Book {
 	return &Book{
 		rules: r, pools: make(map[vnet.ID]*pool), table: newTable(),
-		guests: make(map[vnet.ID]*plan.Guest), byMAC: make(map[vnet.MAC]vnet.ID), owned: make(map[netip.Addr]owner),
+		guests: make(map[vnet.ID]*plan.Guest), byMAC: make(map[vnet.MAC]vnet.ID),
+		byLine: make(map[string]vnet.ID), owned: make(map[netip.Addr]owner),
 		conflicts: make(map[netip.Addr]time.Time),
 	}
 }
@@ -63,16 +72,36 @@ func (b *Book) Set(svc plan.Service) {
 	for i := range svc.Subnets {
 		sub := &svc.Subnets[i]
 		if old := b.Subnet(sub.ID); sub.Family != b.rules.Family || old != nil && b.pools[sub.ID] != nil &&
-			old.Prefix == sub.Prefix && reflect.DeepEqual(old.Ranges, sub.Ranges) {
+			old.Prefix == sub.Prefix && pieceOf(old) == pieceOf(sub) && reflect.DeepEqual(old.Ranges, sub.Ranges) {
 			continue
 		}
 		b.pools[sub.ID] = newPool(sub)
 	}
+	old := b.svc
 	b.svc, b.stopped = svc, false
 	for id := range b.pools {
 		if b.Subnet(id) == nil {
 			delete(b.pools, id)
 		}
+	}
+	b.setCuts()
+	if b.rules.Changed != nil {
+		b.rules.Changed(&old)
+	}
+}
+
+// setCuts tells the table which pieces are cut now.
+func (b *Book) setCuts() {
+	var cuts []cut
+	for i := range b.svc.Subnets {
+		s := &b.svc.Subnets[i]
+		if p := b.pools[s.ID]; p != nil && s.Family == b.rules.Family && p.piece > 0 {
+			cuts = append(cuts, cut{s.Prefix.Masked(), p.piece})
+		}
+	}
+	if !slices.Equal(cuts, b.table.space.cuts) {
+		b.table.setCuts(cuts)
+		b.ownedIn = nil
 	}
 }
 
@@ -112,10 +141,12 @@ func (b *Book) Subnet(id vnet.ID) *plan.Subnet {
 	return nil
 }
 
-// SubnetOf returns the subnet of the family that an address is in, or nil.
+// SubnetOf returns the subnet of the family that an address is in, or nil. A
+// prefix that guests get pieces of is on no link: it has no addresses.
 func (b *Book) SubnetOf(a netip.Addr) *plan.Subnet {
 	for i := range b.svc.Subnets {
-		if s := &b.svc.Subnets[i]; s.Family == b.rules.Family && s.Prefix.Contains(a) {
+		s := &b.svc.Subnets[i]
+		if s.Family == b.rules.Family && s.Guests != vnet.GuestsDelegation && s.Prefix.Contains(a) {
 			return s
 		}
 	}
@@ -128,7 +159,7 @@ func (b *Book) Serves(s *plan.Subnet) bool { return s.Family == b.rules.Family &
 // ServesAny reports whether guests of any subnet do.
 func (b *Book) ServesAny() bool {
 	for i := range b.svc.Subnets {
-		if b.Serves(&b.svc.Subnets[i]) {
+		if s := &b.svc.Subnets[i]; b.Serves(s) || b.Delegates(s) {
 			return true
 		}
 	}
@@ -167,5 +198,6 @@ func (b *Book) Load(l vnet.Lease, now time.Time) {
 		}
 		e.State, e.Until = Idle, time.Time{}
 	}
+	e.Holder = Holder(&l, b.rules.How, b.rules.Client(&l))
 	b.table.Put(e)
 }

@@ -14,43 +14,127 @@ import (
 // dynamic address.
 func (b *Book) Admits() bool { return b.svc.Admit == vnet.AdmitAny }
 
-// Gives reports whether new dynamic addresses come from the subnet.
+// Gives reports whether new dynamic addresses, or prefixes, come from the
+// subnet.
 func (b *Book) Gives(sub *plan.Subnet) bool {
-	return b.Serves(sub) && !sub.Deprecated && b.pools[sub.ID] != nil
+	return (b.Serves(sub) || b.Delegates(sub)) && !sub.Deprecated && b.pools[sub.ID] != nil
+}
+
+// Delegates reports whether guests get prefixes of the subnet.
+func (b *Book) Delegates(sub *plan.Subnet) bool {
+	return sub.Family == b.rules.Family && pieceOf(sub) > 0
+}
+
+// Piece is the length of the prefixes that guests get of a subnet, 0 for one
+// of which they get addresses.
+func (b *Book) Piece(sub *plan.Subnet) int { return pieceOf(sub) }
+
+// Wish is what somebody wants of a subnet.
+type Wish struct {
+	Client string // key of the client
+	// Holder is whom it counts against; empty: nobody.
+	Holder string
+	// Known says that the client is a port, for which the last prefixes of a
+	// pool are kept.
+	Known bool
+	// Addresses are what the client would like, in this order.
+	Addresses []netip.Addr
+	// Fresh is false for who only prolongs what it has or names.
+	Fresh bool
+	// Beside is how many the holder is being given elsewhere.
+	Beside int
 }
 
 // Choose returns a dynamic address of a subnet that gives some: the one that
 // the client has or had, else the first of its wishes that is free, else, if
 // fresh, one from the pool.
 func (b *Book) Choose(client string, sub *plan.Subnet, wishes []netip.Addr, fresh bool, now time.Time) (netip.Addr, bool) {
-	if e := b.table.Find(client, sub.ID); e != nil && b.Usable(sub, e.Lease.Address) {
+	return b.Pick(&Wish{Client: client, Addresses: wishes, Fresh: fresh, Known: true}, sub, now)
+}
+
+// Pick is Choose for a holder that may have so many: what the client has it
+// keeps, also beyond the limit. Of a subnet that delegates it returns the first
+// address of a prefix.
+func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool) {
+	p := b.pools[sub.ID]
+	e := b.table.Find(w.Client, sub.ID)
+	had := e != nil && e.Lease.Length == p.piece && b.Usable(sub, e.Lease.Address)
+	if had && e.State != Idle {
 		return e.Lease.Address, true
 	}
-	for _, a := range wishes {
+	if !b.room(w) || !w.Known && b.keptForPorts(p, sub) {
+		return netip.Addr{}, false
+	}
+	if had && !b.table.overlaps(p.prefix(e.Lease.Address), w.Client) {
+		return e.Lease.Address, true
+	}
+	for _, a := range w.Addresses {
 		if b.free(sub, a) {
 			return a, true
 		}
 	}
-	if !fresh {
+	if !w.Fresh {
 		return netip.Addr{}, false
 	}
-	return b.pools[sub.ID].pick(client, now,
+	return p.pick(w.Client, now,
 		func(a netip.Addr) bool { return b.free(sub, a) },
 		func() (netip.Addr, bool) {
-			return b.table.oldestIdle(sub.ID, func(a netip.Addr) bool { return b.Usable(sub, a) })
+			return b.table.oldestIdle(sub.ID, func(a netip.Addr) bool {
+				return b.table.At(a).Lease.Length == p.piece && b.Usable(sub, a) && !b.table.overlaps(p.prefix(a), "")
+			})
 		})
 }
 
-// Usable reports whether the address may be a dynamic one of the subnet.
+// room reports whether the holder may have one more.
+func (b *Book) room(w *Wish) bool {
+	limit := b.svc.DHCP.Limit
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	return w.Holder == "" || b.table.Held(w.Holder)+w.Beside < limit
+}
+
+// keptForPorts reports whether the rest of a pool of prefixes is for ports:
+// as many as there are ports, at most half of all.
+func (b *Book) keptForPorts(p *pool, sub *plan.Subnet) bool {
+	if p.piece == 0 {
+		return false
+	}
+	size := p.size()
+	return uint64(b.table.Live(sub.ID))+min(uint64(len(b.guests)), size/2) >= size
+}
+
+// Usable reports whether the address may be a dynamic one of the subnet, or
+// the first of a prefix.
 func (b *Book) Usable(sub *plan.Subnet, a netip.Addr) bool {
 	p := b.pools[sub.ID]
-	return p != nil && b.ours(a) && p.contains(a) && a != sub.Gateway && a != sub.Router &&
-		!slices.Contains(sub.Reserved, a) && !special(sub.Prefix, a) && !b.Owned(a)
+	if p == nil || !b.ours(a) || !p.contains(a) {
+		return false
+	}
+	if p.piece > 0 {
+		return b.usablePiece(sub, p.prefix(a))
+	}
+	return a != sub.Gateway && a != sub.Router && !slices.Contains(sub.Reserved, a) && !special(sub.Prefix, a) && !b.Owned(a)
+}
+
+// usablePiece reports whether nothing of the host's or of the network's own is
+// in a piece.
+func (b *Book) usablePiece(sub *plan.Subnet, piece netip.Prefix) bool {
+	if piece.Contains(sub.Gateway) || slices.ContainsFunc(sub.Reserved, piece.Contains) || b.ownedInside(piece) {
+		return false
+	}
+	for i := range b.svc.Subnets {
+		o := &b.svc.Subnets[i]
+		if o.ID != sub.ID && o.Family == sub.Family && o.Prefix.Overlaps(piece) {
+			return false
+		}
+	}
+	return true
 }
 
 // free reports whether the address is usable and nothing is known of it.
 func (b *Book) free(sub *plan.Subnet, a netip.Addr) bool {
-	return b.table.At(a) == nil && b.Usable(sub, a)
+	return b.table.At(a) == nil && b.Usable(sub, a) && !b.table.overlaps(b.pools[sub.ID].prefix(a), "")
 }
 
 // special reports whether nobody may get the address of the prefix: it is
@@ -60,14 +144,30 @@ func special(p netip.Prefix, a netip.Addr) bool {
 }
 
 // Offer keeps an address for a client for a short while. Of the lease, it
-// takes address and subnet and what names the client.
+// takes address, length and subnet and what names the client.
 func (b *Book) Offer(l vnet.Lease, client string, now time.Time) {
-	b.table.Put(&Entry{Lease: l, Client: client, State: Offered, Until: now.Add(OfferTime)})
+	old := b.table.At(l.Address)
+	b.table.Put(&Entry{
+		Lease: l, Client: client, Holder: Holder(&l, b.rules.How, client), State: Offered, Until: now.Add(OfferTime),
+		given: old != nil && old.Client == client && (old.State == Idle || old.given),
+	})
+}
+
+// Remembers reports whether an offer of the subnet is worth being remembered:
+// in wide pools no two clients are offered the same, and in the others no more
+// than a quarter is kept for those that may never ask for it.
+func (b *Book) Remembers(sub *plan.Subnet) bool {
+	p := b.pools[sub.ID]
+	if p == nil || b.table.Offers() >= MaxOffers {
+		return false
+	}
+	size := p.size()
+	return size < rareOffers && uint64(b.table.Offers()) < max(1, size/4)
 }
 
 // Bind enters a lease that was claimed.
 func (b *Book) Bind(l vnet.Lease, client string) {
-	b.table.Put(&Entry{Lease: l, Client: client, State: Bound, Until: l.Expires})
+	b.table.Put(&Entry{Lease: l, Client: client, Holder: Holder(&l, b.rules.How, client), State: Bound, Until: l.Expires})
 }
 
 // Avoid keeps an address back for a while whose claim failed because somebody
@@ -82,7 +182,7 @@ func (b *Book) Decline(e *Entry, now time.Time) vnet.Lease {
 	l := e.Lease
 	l.Network, l.Project, l.Host = b.svc.Network, b.svc.Project, b.rules.Host
 	l.Family, l.How, l.Declined, l.Expires = b.rules.Family, b.rules.How, true, now.Add(Quarantine)
-	b.table.Put(&Entry{Lease: l, State: Declined, Until: l.Expires})
+	b.table.Put(&Entry{Lease: l, Holder: e.Holder, State: Declined, Until: l.Expires})
 	return l
 }
 

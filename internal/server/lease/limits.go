@@ -21,4 +21,18 @@ const (
 	// conflicts, MaxPending the claims under way, maxIdle the ended leases
 	// that are remembered, each per network.
 	MaxOffers, MaxPending, maxIdle = 2048, 4096, 65536
+	// maxHolderIdle bounds the ended leases that are remembered of one holder,
+	// maxLooked how many of a holder's are looked at.
+	maxHolderIdle, maxLooked = 64, 256
+
+	// DefaultLimit is how many dynamic addresses and prefixes one holder may
+	// have where the network does not say (vnet.DHCPPolicy.Limit).
+	DefaultLimit = 16
+	// rareOffers is the size of a pool from which on offers are not remembered:
+	// addresses follow from the clients, and two of them hardly ever have the
+	// same.
+	rareOffers = 1 << 16
+	// defaultPiece is the length of delegated prefixes where the subnet does
+	// not say.
+	defaultPiece = 64
 )

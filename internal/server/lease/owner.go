@@ -33,9 +33,12 @@ func (b *Book) SetGuest(g plan.Guest) {
 	if !g.MAC.IsZero() {
 		b.byMAC[g.MAC] = g.Port
 	}
+	if g.Relay != "" {
+		b.byLine[LineBytes(g.Relay)] = g.Port
+	}
 	for _, a := range g.Addresses {
 		if b.ours(a.Address) {
-			b.owned[a.Address] = owner{port: g.Port}
+			b.owned[a.Address], b.ownedIn = owner{port: g.Port}, nil
 		}
 	}
 }
@@ -53,8 +56,12 @@ func (b *Book) RemoveGuest(port vnet.ID) {
 	if b.byMAC[g.MAC] == port {
 		delete(b.byMAC, g.MAC)
 	}
+	if id := LineBytes(g.Relay); b.byLine[id] == port {
+		delete(b.byLine, id)
+	}
 	for _, a := range g.Addresses {
 		if b.owned[a.Address] == (owner{port: port}) {
+			b.ownedIn = nil
 			delete(b.owned, a.Address)
 			delete(b.conflicts, a.Address)
 		}
@@ -74,6 +81,7 @@ func (b *Book) PortOf(mac vnet.MAC) vnet.ID { return b.byMAC[mac] }
 // SetReservations replaces the network's reservations; those of the other
 // family are passed over.
 func (b *Book) SetReservations(rs []vnet.Reservation) {
+	b.ownedIn = nil
 	maps.DeleteFunc(b.owned, func(_ netip.Addr, o owner) bool { return o.port == "" })
 	b.reservations, b.reserved = rs, make(map[Key][]int)
 	for i, r := range rs {
@@ -88,7 +96,7 @@ func (b *Book) SetReservations(rs []vnet.Reservation) {
 func (b *Book) ownReserved() {
 	for _, r := range b.reservations {
 		if _, ok := b.owned[r.Address]; !ok && b.ours(r.Address) {
-			b.owned[r.Address] = owner{reservation: r.ID}
+			b.owned[r.Address], b.ownedIn = owner{reservation: r.ID}, nil
 		}
 	}
 }
@@ -107,6 +115,21 @@ func (b *Book) Reserved(k Key) iter.Seq[netip.Addr] {
 
 // Owned reports whether an address is kept for a port or a reservation.
 func (b *Book) Owned(a netip.Addr) bool { _, ok := b.owned[a]; return ok }
+
+// ownedInside reports whether somebody owns an address of a piece.
+func (b *Book) ownedInside(piece netip.Prefix) bool {
+	if b.ownedIn == nil {
+		b.ownedIn = make(map[netip.Prefix]int)
+		for a := range b.owned {
+			for _, c := range b.table.space.cuts {
+				if c.prefix.Contains(a) {
+					b.ownedIn[netip.PrefixFrom(a, c.length).Masked()]++
+				}
+			}
+		}
+	}
+	return b.ownedIn[piece] > 0
+}
 
 // Conflict notes that a guest found its port's address in use elsewhere.
 func (b *Book) Conflict(a netip.Addr, now time.Time) {

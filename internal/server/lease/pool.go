@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 	"math"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/ipam"
@@ -28,22 +27,33 @@ const (
 // from its key, so that it is likely to get the same one even from a server
 // that has forgotten everything; each address of the range is looked at once
 // before those that others had are used again, the longest idle first.
+//
+// A pool of pieces gives prefixes, each known by its first address.
 type pool struct {
 	spans []span
+	piece int // length of the pieces; 0: single addresses
 	// span and offset are where the sweep is; swept is when it last ended.
 	span   int
 	offset uint64
 	swept  time.Time
 }
 
-// span is a range of addresses.
+// span is a range of addresses, or a prefix that pieces are cut from.
 type span struct {
 	vnet.Range
-	size uint64 // at least 1; saturates
+	whole netip.Prefix // with pieces
+	size  uint64       // addresses or pieces, at least 1; saturates
 }
 
 // newPool returns the pool of a subnet: its ranges, or all of it.
 func newPool(sub *plan.Subnet) *pool {
+	if n := pieceOf(sub); n > 0 {
+		p := &pool{piece: n}
+		if count, _ := ipam.SubnetCount(sub.Prefix, n); count > 0 {
+			p.spans = []span{{ipam.RangeOf(sub.Prefix), sub.Prefix.Masked(), count}}
+		}
+		return p
+	}
 	ranges := sub.Ranges
 	if len(ranges) == 0 {
 		ranges = []vnet.Range{ipam.RangeOf(sub.Prefix)}
@@ -51,27 +61,69 @@ func newPool(sub *plan.Subnet) *pool {
 	p := &pool{}
 	for _, r := range ranges {
 		if n := ipam.Size(r); n > 0 && sub.Prefix.Contains(r.First) && sub.Prefix.Contains(r.Last) {
-			p.spans = append(p.spans, span{r, n})
+			p.spans = append(p.spans, span{Range: r, size: n})
 		}
 	}
 	return p
 }
 
+// pieceOf is the length of the prefixes that guests get of a subnet; 0: none.
+func pieceOf(sub *plan.Subnet) int {
+	switch {
+	case sub.Guests != vnet.GuestsDelegation || !sub.Prefix.Addr().Is6():
+		return 0
+	case sub.Delegate == 0:
+		return max(defaultPiece, sub.Prefix.Bits())
+	}
+	return sub.Delegate
+}
+
 // contains reports whether the address may be given from the pool at all.
 func (p *pool) contains(a netip.Addr) bool {
-	return slices.ContainsFunc(p.spans, func(s span) bool { return s.Contains(a) })
+	for i := range p.spans {
+		if p.spans[i].Contains(a) {
+			return p.piece == 0 || netip.PrefixFrom(a, p.piece).Masked().Addr() == a
+		}
+	}
+	return false
+}
+
+// prefix is what is given with an address of the pool.
+func (p *pool) prefix(a netip.Addr) netip.Prefix {
+	if p.piece > 0 {
+		return netip.PrefixFrom(a, p.piece)
+	}
+	return netip.PrefixFrom(a, a.BitLen())
+}
+
+// size is how much there is in the pool; it saturates.
+func (p *pool) size() uint64 {
+	total := uint64(0)
+	for i := range p.spans {
+		if total += p.spans[i].size; total < p.spans[i].size {
+			return math.MaxUint64
+		}
+	}
+	return total
+}
+
+// at returns the n-th address of a span.
+func (s *span) at(piece int, n uint64) netip.Addr {
+	if piece == 0 {
+		return add(s.First, n)
+	}
+	p, err := ipam.NthSubnet(s.whole, piece, n)
+	if err != nil {
+		return s.First
+	}
+	return p.Addr()
 }
 
 // pick returns a free address for the client. free tells whether an address
 // may be given and nothing is known of it; reuse returns an address that is
 // idle, if there is one.
 func (p *pool) pick(client string, now time.Time, free func(netip.Addr) bool, reuse func() (netip.Addr, bool)) (netip.Addr, bool) {
-	total := uint64(0)
-	for _, s := range p.spans {
-		if total += s.size; total < s.size {
-			total = math.MaxUint64
-		}
-	}
+	total := p.size()
 	if total == 0 {
 		return netip.Addr{}, false
 	}
@@ -86,8 +138,8 @@ func (p *pool) pick(client string, now time.Time, free func(netip.Addr) bool, re
 				p.span, p.offset, p.swept = 0, 0, now
 				break
 			}
-			s := p.spans[p.span]
-			a := add(s.First, p.offset)
+			s := &p.spans[p.span]
+			a := s.at(p.piece, p.offset)
 			if p.offset++; p.offset >= s.size {
 				p.span, p.offset = p.span+1, 0
 			}
@@ -101,9 +153,10 @@ func (p *pool) pick(client string, now time.Time, free func(netip.Addr) bool, re
 
 // at returns the n-th address of the pool.
 func (p *pool) at(n uint64) netip.Addr {
-	for _, s := range p.spans {
+	for i := range p.spans {
+		s := &p.spans[i]
 		if n < s.size {
-			return add(s.First, n)
+			return s.at(p.piece, n)
 		}
 		n -= s.size
 	}

@@ -24,12 +24,29 @@ const (
 // Entry is what is known of one dynamic address. Those in a table are only to
 // be read.
 type Entry struct {
-	Lease  vnet.Lease // valid in every state but Offered, where it has address, subnet and client only
+	Lease  vnet.Lease // valid in every state but Offered, where it has address, length, subnet and client only
 	Client string     // key of the client; empty: nobody's
+	// Holder is whom the address counts against: a port, a MAC or whatever the
+	// client is known by; empty: nobody.
+	Holder string
 	State  State
 	Until  time.Time // deadline; zero: none
-	pos    int       // in the heap, or -1
-	elem   *list.Element
+
+	given      bool // offered: the client had it before
+	pos        int  // in the heap, or -1
+	elem       *list.Element
+	next, prev *Entry // of the same holder
+}
+
+// live reports whether nobody else may have the address.
+func (e *Entry) live() bool { return e.State != Idle }
+
+// bits is the length of the prefix that the entry takes up.
+func (e *Entry) bits() int {
+	if e.Lease.Length > 0 {
+		return e.Lease.Length
+	}
+	return e.Lease.Address.BitLen()
 }
 
 // clientKey finds a client's address in a subnet.
@@ -38,20 +55,24 @@ type clientKey struct {
 	subnet vnet.ID
 }
 
-// Table indexes a network's dynamic addresses by address, by client and by
-// deadline. Every operation is O(log n) or better.
+// Table indexes a network's dynamic addresses by address, by client, by holder
+// and by deadline. Every operation is O(log n) or better.
 type Table struct {
 	byAddress map[netip.Addr]*Entry
 	byClient  map[clientKey]*Entry
+	holders   map[string]*holding
 	deadlines deadlines
-	// idles are the idle entries, the longest idle first.
-	idles  *list.List
-	offers int // entries that are only offered
+	// idles are the idle entries of each subnet, the longest idle first.
+	idles  map[vnet.ID]*list.List
+	lives  map[vnet.ID]int // entries of each subnet that are not idle
+	offers int             // entries that are only offered
+	space  space
 }
 
 func newTable() *Table {
 	return &Table{
-		byAddress: make(map[netip.Addr]*Entry), byClient: make(map[clientKey]*Entry), idles: list.New(),
+		byAddress: make(map[netip.Addr]*Entry), byClient: make(map[clientKey]*Entry), holders: make(map[string]*holding),
+		idles: make(map[vnet.ID]*list.List), lives: make(map[vnet.ID]int), space: newSpace(),
 	}
 }
 
@@ -63,6 +84,9 @@ func (t *Table) Len() int { return len(t.byAddress) }
 
 // Offers returns how many addresses are only offered.
 func (t *Table) Offers() int { return t.offers }
+
+// Live returns how many addresses of a subnet are not free for others.
+func (t *Table) Live(subnet vnet.ID) int { return t.lives[subnet] }
 
 // Find returns the client's entry in a subnet, or nil.
 func (t *Table) Find(client string, subnet vnet.ID) *Entry {
@@ -84,21 +108,14 @@ func (t *Table) Put(e *Entry) {
 	}
 	t.byAddress[e.Lease.Address] = e
 	e.pos, e.elem = -1, nil
-	if e.State == Idle {
-		e.elem = t.idles.PushBack(e)
-		return
-	}
-	if e.State == Offered {
-		t.offers++
-	}
-	if !e.Until.IsZero() {
-		heap.Push(&t.deadlines, e)
-	}
+	t.hold(e)
+	t.enter(e)
 }
 
 // Remove forgets an entry.
 func (t *Table) Remove(e *Entry) {
-	t.unlink(e)
+	t.leave(e)
+	t.unhold(e)
 	if t.byAddress[e.Lease.Address] == e {
 		delete(t.byAddress, e.Lease.Address)
 	}
@@ -107,46 +124,85 @@ func (t *Table) Remove(e *Entry) {
 	}
 }
 
-// unlink takes an entry out of the queues of its state.
-func (t *Table) unlink(e *Entry) {
-	if e.State == Offered {
-		t.offers--
+// enter puts an entry into the queues of its state.
+func (t *Table) enter(e *Entry) {
+	t.count(e, 1)
+	if e.State == Idle {
+		l := t.idles[e.Lease.Subnet]
+		if l == nil {
+			l = list.New()
+			t.idles[e.Lease.Subnet] = l
+		}
+		e.elem = l.PushBack(e)
+		return
 	}
+	if !e.Until.IsZero() {
+		heap.Push(&t.deadlines, e)
+	}
+}
+
+// leave takes an entry out of them.
+func (t *Table) leave(e *Entry) {
+	t.count(e, -1)
 	if e.pos >= 0 {
 		heap.Remove(&t.deadlines, e.pos)
 	}
 	if e.elem != nil {
-		t.idles.Remove(e.elem)
+		l := t.idles[e.Lease.Subnet]
+		if l.Remove(e.elem); l.Len() == 0 {
+			delete(t.idles, e.Lease.Subnet)
+		}
 		e.elem = nil
 	}
+}
+
+// count adds an entry to, or takes it from, all that is counted.
+func (t *Table) count(e *Entry, by int) {
+	if h := t.holders[e.Holder]; h != nil {
+		h.count(e, by)
+	}
+	if !e.live() {
+		return
+	}
+	if e.State == Offered {
+		t.offers += by
+	}
+	if t.lives[e.Lease.Subnet] += by; t.lives[e.Lease.Subnet] == 0 {
+		delete(t.lives, e.Lease.Subnet)
+	}
+	t.space.count(e, by)
 }
 
 // Release makes an entry idle: free for others, kept for its client while
 // there is room. What was only offered or never had a client is forgotten.
 func (t *Table) Release(e *Entry) {
-	if e.State == Offered || e.Client == "" || e.State == Declined || e.State == Foreign {
+	if e.State == Offered && !e.given || e.Client == "" || e.State == Declined || e.State == Foreign ||
+		!t.remembers(e.Holder) {
 		t.Remove(e)
 		return
 	}
-	t.unlink(e)
+	t.leave(e)
 	e.State, e.Until = Idle, time.Time{}
-	e.elem = t.idles.PushBack(e)
-	if t.idles.Len() > maxIdle {
-		t.Remove(t.idles.Front().Value.(*Entry))
+	t.enter(e)
+	if l := t.idles[e.Lease.Subnet]; l.Len() > maxIdle {
+		t.Remove(l.Front().Value.(*Entry))
 	}
 }
 
 // oldestIdle returns the address in the subnet that nobody has used for longest
 // and that is usable. It looks at a bounded number of entries.
 func (t *Table) oldestIdle(subnet vnet.ID, usable func(netip.Addr) bool) (netip.Addr, bool) {
-	elem := t.idles.Front()
+	l := t.idles[subnet]
+	if l == nil {
+		return netip.Addr{}, false
+	}
+	elem := l.Front()
 	for range sweepSteps {
 		if elem == nil {
 			break
 		}
-		e := elem.Value.(*Entry)
-		if e.Lease.Subnet == subnet && usable(e.Lease.Address) {
-			return e.Lease.Address, true
+		if a := elem.Value.(*Entry).Lease.Address; usable(a) {
+			return a, true
 		}
 		elem = elem.Next()
 	}

@@ -1,0 +1,111 @@
+package lease
+
+import (
+	"iter"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// holding is what one holder has: its entries in no order, and how many of
+// them count.
+type holding struct {
+	first      *Entry
+	live, idle int
+}
+
+// Holder is whom a lease counts against: its port, else its MAC, else its
+// client; empty for those of nobody. Addresses that are only seen in use are
+// counted apart, since guests need no leave for them.
+func Holder(l *vnet.Lease, how vnet.How, client string) string {
+	kind := ""
+	if l.How != how && l.How != "" {
+		kind = "seen "
+	}
+	switch {
+	case l.Port != "":
+		return kind + "port:" + string(l.Port)
+	case !l.MAC.IsZero():
+		return kind + "mac:" + l.MAC.String()
+	case client == "":
+		return ""
+	}
+	return kind + "client:" + client
+}
+
+func (h *holding) count(e *Entry, by int) {
+	if e.live() {
+		h.live += by
+	} else {
+		h.idle += by
+	}
+}
+
+// hold enters an entry with its holder.
+func (t *Table) hold(e *Entry) {
+	if e.Holder == "" {
+		return
+	}
+	h := t.holders[e.Holder]
+	if h == nil {
+		h = &holding{}
+		t.holders[e.Holder] = h
+	}
+	e.prev, e.next = nil, h.first
+	if h.first != nil {
+		h.first.prev = e
+	}
+	h.first = e
+}
+
+// unhold undoes hold.
+func (t *Table) unhold(e *Entry) {
+	h := t.holders[e.Holder]
+	if h == nil {
+		return
+	}
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		h.first = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	}
+	if e.next, e.prev = nil, nil; h.first == nil {
+		delete(t.holders, e.Holder)
+	}
+}
+
+// Held returns how many addresses count against a holder.
+func (t *Table) Held(holder string) int {
+	if h := t.holders[holder]; h != nil {
+		return h.live
+	}
+	return 0
+}
+
+// remembers reports whether one more address may be kept for a holder that
+// does not use it: else one that takes and releases again and again would have
+// those of all others forgotten.
+func (t *Table) remembers(holder string) bool {
+	h := t.holders[holder]
+	return h == nil || h.idle < maxHolderIdle
+}
+
+// Of returns what a holder has and had, the newest first, a bounded number of
+// them. The table must not be changed meanwhile.
+func (t *Table) Of(holder string) iter.Seq[*Entry] {
+	return func(yield func(*Entry) bool) {
+		h := t.holders[holder]
+		if h == nil {
+			return
+		}
+		e := h.first
+		for range maxLooked {
+			if e == nil || !yield(e) {
+				return
+			}
+			e = e.next
+		}
+	}
+}
