@@ -7,6 +7,7 @@ import (
 	"github.com/sextant-net/sextant/internal/agent/learn"
 	"github.com/sextant-net/sextant/internal/kernel/hear"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -82,7 +83,7 @@ func (h *hearing) take(p hear.Heard) {
 		return
 	}
 	if s := h.services[holder.Network]; s != nil {
-		h.near.hear(s.svc.Link, p.MAC, ev)
+		h.near.hear(s.svc.Link, listen.Sender{MAC: p.MAC, Port: holder.Port}, ev)
 	}
 	if l := h.links[p.Link]; holder.Port == "" || h.ports[holder.Port].Device == "" {
 		h.a.strangeLink(l, holder.Network, p.MAC)

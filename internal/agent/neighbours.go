@@ -5,19 +5,19 @@ import (
 	"sync"
 
 	"github.com/sextant-net/sextant/internal/kernel/hear"
-	"github.com/sextant-net/sextant/internal/vnet"
+	"github.com/sextant-net/sextant/internal/server/listen"
 )
 
-// maxNeighbours bounds the link-local addresses that are remembered; guests
+// maxNeighbours bounds the addresses that are remembered; guests
 // that use more lose the oldest by chance.
 const maxNeighbours = 1 << 16
 
-// neighbours remembers which MAC used which link-local address on which
-// gateway link, as heard at the guests' ports. The DHCPv6 server asks it, from
-// goroutines of its own.
+// neighbours remembers which guest, by port and MAC, used which IPv6 address
+// on which gateway link, as heard at the guests' ports. The DHCPv6
+// server asks it, from goroutines of its own.
 type neighbours struct {
 	mu   sync.RWMutex
-	macs map[neighbour]vnet.MAC
+	seen map[neighbour]listen.Sender
 }
 
 type neighbour struct {
@@ -25,10 +25,10 @@ type neighbour struct {
 	addr netip.Addr
 }
 
-func newNeighbours() *neighbours { return &neighbours{macs: map[neighbour]vnet.MAC{}} }
+func newNeighbours() *neighbours { return &neighbours{seen: map[neighbour]listen.Sender{}} }
 
 // hear remembers the sender of a packet.
-func (n *neighbours) hear(link string, mac vnet.MAC, ev hear.Event) {
+func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 	var addr netip.Addr
 	switch ev := ev.(type) {
 	case *hear.Solicitation:
@@ -42,31 +42,31 @@ func (n *neighbours) hear(link string, mac vnet.MAC, ev hear.Event) {
 	case *hear.DHCP:
 		addr = ev.Source
 	}
-	if !addr.IsValid() || !addr.Is6() || !addr.IsLinkLocalUnicast() {
+	if !addr.Is6() || !addr.IsLinkLocalUnicast() && !addr.IsGlobalUnicast() {
 		return
 	}
 	k := neighbour{link, addr.WithZone("")}
 	n.mu.RLock()
-	same := n.macs[k] == mac
+	same := n.seen[k] == who
 	n.mu.RUnlock()
 	if same {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.macs) >= maxNeighbours {
-		for old := range n.macs {
-			delete(n.macs, old)
+	if len(n.seen) >= maxNeighbours {
+		for old := range n.seen {
+			delete(n.seen, old)
 			break
 		}
 	}
-	n.macs[k] = mac
+	n.seen[k] = who
 }
 
-// lookup says which MAC uses an address.
-func (n *neighbours) lookup(link string, a netip.Addr) (vnet.MAC, bool) {
+// lookup says who uses an address.
+func (n *neighbours) lookup(link string, a netip.Addr) (listen.Sender, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	mac, ok := n.macs[neighbour{link, a.WithZone("")}]
-	return mac, ok
+	who, ok := n.seen[neighbour{link, a.WithZone("")}]
+	return who, ok
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sextant-net/sextant/internal/server/dhcp4"
 	"github.com/sextant-net/sextant/internal/server/dhcp6"
 	"github.com/sextant-net/sextant/internal/server/dns"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/server/radv"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -39,7 +40,7 @@ type serverConfig struct {
 	DUID      []byte // of the DHCPv6 server
 	Log       *slog.Logger
 	Now       func() time.Time
-	Neighbour func(link string, ip netip.Addr) (vnet.MAC, bool)
+	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)
 }
 
 func newServers(c serverConfig) *servers {

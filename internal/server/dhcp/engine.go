@@ -24,7 +24,15 @@ type Engine interface {
 	Abandon()
 }
 
-// Effects is what a step of an engine wants done.
+// Worker is an Engine that also speaks without being spoken to.
+type Worker interface {
+	// Work returns what is to be sent now, and in how long it wants to be called
+	// again; 0: no matter when.
+	Work(now time.Time) (send []Reply, next time.Duration)
+}
+
+// Effects is what a step of an engine wants done. What is to be sent is the
+// engine's until it is called again.
 type Effects struct {
 	Send    []Reply
 	Claim   []Claim
@@ -42,6 +50,7 @@ type Claim struct {
 type Reply struct {
 	From netip.Addr // invalid: the kernel chooses
 	To   netip.Addr
+	Port uint16 // UDP port; 0: the protocol's for a client
 	// MAC, if set, is whom the frame goes to: the client has no address that
 	// the kernel could resolve. Else the kernel sends it.
 	MAC  vnet.MAC

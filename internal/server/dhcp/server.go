@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
@@ -34,7 +35,7 @@ func newServer(cfg Config) *Server {
 		Active: Engine.Active,
 		Work: func(n *listen.Network[Engine]) time.Duration {
 			n.Engine.Leases().Table().Expire(s.now())
-			return 0
+			return s.work(n)
 		},
 		Heard: s.heard,
 	})
@@ -128,7 +129,9 @@ func (s *Server) LoadLeases(ls []vnet.Lease) {
 	s.nets.Lock()
 	defer s.nets.Unlock()
 	now := s.now()
-	for _, l := range ls {
+	// In the order in which they end: those that have ended are given to others
+	// in that order.
+	for _, l := range slices.SortedStableFunc(slices.Values(ls), func(a, b vnet.Lease) int { return a.Expires.Compare(b.Expires) }) {
 		s.engine(l.Network).Leases().Load(l, now)
 	}
 }
@@ -173,6 +176,17 @@ func (s *Server) heard(n *listen.Network[Engine], p listen.Packet) func() {
 	}
 	s.send(n, out.Send)
 	return s.carryOut(n, out)
+}
+
+// work lets an engine speak by itself.
+func (s *Server) work(n *listen.Network[Engine]) time.Duration {
+	w, ok := n.Engine.(Worker)
+	if _, _, up := s.nets.Out(n); !ok || !up {
+		return 0
+	}
+	out, next := w.Work(s.now())
+	s.send(n, out)
+	return next
 }
 
 // send sends replies on the network's link.

@@ -14,9 +14,12 @@ const (
 	clientPort = 546
 )
 
-// allServers is All_DHCP_Relay_Agents_and_Servers (RFC 9915 section 7.1).
-// Clients write to it, always (section 16).
-var allServers = netip.MustParseAddr("ff02::1:2")
+// RFC 9915 section 7.1. Clients write to All_DHCP_Relay_Agents_and_Servers,
+// always (section 16); relays that know no server write to All_DHCP_Servers.
+var (
+	allServers = netip.MustParseAddr("ff02::1:2")
+	allSites   = netip.MustParseAddr("ff05::1:3")
+)
 
 // conn is the sockets of one network namespace.
 type conn struct{ *listen.Port }
@@ -24,7 +27,7 @@ type conn struct{ *listen.Port }
 // open makes the sockets where inNS runs functions and reads until Close.
 func open(inNS func(func() error) error, recv func(listen.Packet)) (dhcp.Transport, error) {
 	p, err := listen.OpenPort(listen.PortConfig{
-		IPv6: true, Port: serverPort, Group: allServers, MaxMessage: maxMessage,
+		IPv6: true, Port: serverPort, Groups: []netip.Addr{allServers, allSites}, MaxMessage: maxMessage,
 	}, inNS, recv)
 	if err != nil {
 		return nil, err
@@ -33,5 +36,9 @@ func open(inNS func(func() error) error, recv func(listen.Packet)) (dhcp.Transpo
 }
 
 func (c conn) Send(index int, _ vnet.MAC, r dhcp.Reply) error {
-	return c.Port.Send(index, r.From, netip.AddrPortFrom(r.To, clientPort), r.Data)
+	port := r.Port
+	if port == 0 {
+		port = clientPort
+	}
+	return c.Port.Send(index, r.From, netip.AddrPortFrom(r.To, port), r.Data)
 }

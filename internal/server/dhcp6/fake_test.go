@@ -122,7 +122,7 @@ func (m msg) packet() listen.Packet {
 	if !m.peer.IsValid() {
 		m.peer = private
 	}
-	return listen.Packet{From: m.peer, MAC: m.seen, Data: d.ToBytes()}
+	return listen.Packet{From: m.peer, Sender: listen.Sender{MAC: m.seen}, Data: d.ToBytes()}
 }
 
 // fake is an engine with a store that says yes, or err.

@@ -17,9 +17,9 @@ type Config struct {
 	// DUID is the server's identifier with its two type bytes (RFC 9915
 	// section 11), the same for the life of the installation's host.
 	DUID []byte
-	// Neighbour, if set, says which MAC sent from the link-local address on
-	// the link, as seen behind the guard. Its word is final.
-	Neighbour func(link string, ip netip.Addr) (vnet.MAC, bool)
+	// Neighbour, if set, says which guest sent from the address on the link, as
+	// seen behind the guard. Its word is final.
+	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)
 	// Granted, if set, is told of every address given to a port or a
 	// reservation: these need no claim, and are answered without waiting. It
 	// must not block and must not call back into the server.

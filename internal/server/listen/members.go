@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Members holds the memberships of an IPv6 multicast group on many links. A
+// Members holds the memberships of IPv6 multicast groups on many links. A
 // socket holds as many as net.core.optmem_max allows, but any socket's
 // membership makes the frames arrive at all sockets of the namespace: when one
 // is full, the next is opened, which receives nothing itself.
 type Members struct {
-	group *net.IPAddr
-	more  func() (*ipv6.PacketConn, error)
+	groups []*net.IPAddr
+	more   func() (*ipv6.PacketConn, error)
 	// sockets are those that more opened; last is the one with room.
 	sockets []*ipv6.PacketConn
 	last    *ipv6.PacketConn
@@ -24,8 +24,12 @@ type Members struct {
 
 // NewMembers starts on the socket first, which stays the caller's; more opens
 // another one.
-func NewMembers(group netip.Addr, first *ipv6.PacketConn, more func() (*ipv6.PacketConn, error)) *Members {
-	return &Members{group: &net.IPAddr{IP: group.AsSlice()}, more: more, last: first, joined: make(map[int]*ipv6.PacketConn)}
+func NewMembers(group netip.Addr, first *ipv6.PacketConn, more func() (*ipv6.PacketConn, error), others ...netip.Addr) *Members {
+	m := &Members{more: more, last: first, joined: make(map[int]*ipv6.PacketConn)}
+	for _, g := range append([]netip.Addr{group}, others...) {
+		m.groups = append(m.groups, &net.IPAddr{IP: g.AsSlice()})
+	}
+	return m
 }
 
 // Join joins on a link; joining twice is no error.
@@ -46,9 +50,12 @@ func (m *Members) Join(index int) error {
 
 // joinOn joins on a link with a given socket.
 func (m *Members) joinOn(p *ipv6.PacketConn, index int) error {
-	err := p.JoinGroup(&net.Interface{Index: index}, m.group)
-	if err != nil && !errors.Is(err, unix.EADDRINUSE) { // already a member
-		return err
+	for i, g := range m.groups {
+		err := p.JoinGroup(&net.Interface{Index: index}, g)
+		if err != nil && !errors.Is(err, unix.EADDRINUSE) { // already a member
+			m.leaveOn(p, index, m.groups[:i])
+			return err
+		}
 	}
 	m.joined[index] = p
 	return nil
@@ -58,8 +65,14 @@ func (m *Members) joinOn(p *ipv6.PacketConn, index int) error {
 func (m *Members) Leave(index int) {
 	if p := m.joined[index]; p != nil {
 		delete(m.joined, index)
-		// A link that is gone took its membership along.
-		_ = p.LeaveGroup(&net.Interface{Index: index}, m.group)
+		m.leaveOn(p, index, m.groups)
+	}
+}
+
+// leaveOn leaves groups on a link. One that is gone took its membership along.
+func (m *Members) leaveOn(p *ipv6.PacketConn, index int, groups []*net.IPAddr) {
+	for _, g := range groups {
+		_ = p.LeaveGroup(&net.Interface{Index: index}, g)
 	}
 }
 

@@ -22,11 +22,19 @@ const (
 	PollLinks = time.Second
 )
 
+// Sender is the guest that a frame came from, as seen behind the guard.
+type Sender struct {
+	MAC  vnet.MAC // source of the frame; zero: not seen
+	Port vnet.ID  // where it came in; "": no port, or not seen
+}
+
 // Packet is a message as it arrived.
 type Packet struct {
 	Index    int        // of the link
 	From     netip.Addr // without zone
-	MAC      vnet.MAC   // the sender's as Config.Neighbour saw it, else zero
+	FromPort uint16     // UDP port of the sender; 0: the transport does not say
+	To       netip.Addr // destination; invalid: the transport does not say
+	Sender              // as Config.Neighbour saw it, else zero
 	HopLimit int        // 0: the transport does not say
 	Data     []byte     // the reader's: not to be kept
 }
@@ -61,8 +69,8 @@ type Config[E any, T Transport] struct {
 	// Open opens the sockets of the namespace that inNS runs functions in, and
 	// tells recv what arrives until they are closed.
 	Open func(inNS func(func() error) error, recv func(Packet)) (T, error)
-	// Neighbour, if set, says which MAC has an address on a link.
-	Neighbour func(link string, ip netip.Addr) (vnet.MAC, bool)
+	// Neighbour, if set, says which guest used an address on a link last.
+	Neighbour func(link string, ip netip.Addr) (Sender, bool)
 
 	// Active reports whether there is anything to listen for; locked.
 	Active func(E) bool
@@ -282,7 +290,7 @@ func (s *Networks[E, T]) received(sp *space[E, T], p Packet) {
 		link := n.svc.Link
 		s.Unlock()
 		// The hook may ask the agent, which may be asking us: no lock is held.
-		p.MAC, _ = s.cfg.Neighbour(link, p.From)
+		p.Sender, _ = s.cfg.Neighbour(link, p.From)
 		s.Lock()
 		if n = s.listener(sp, p.Index); n != nil && n.svc.Link != link {
 			n = nil

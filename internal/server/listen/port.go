@@ -27,10 +27,9 @@ func (e *PortError) Error() string {
 type PortConfig struct {
 	IPv6 bool // else IPv4
 	Port int
-	// Group, if valid, is the IPv6 multicast group that guests write to: it is
-	// joined on each link, and what was sent to no multicast address is passed
-	// over.
-	Group netip.Addr
+	// Groups are the IPv6 multicast groups that guests write to: they are
+	// joined on each link.
+	Groups []netip.Addr
 	// MaxMessage is the longest message that is told in full.
 	MaxMessage int
 }
@@ -44,7 +43,7 @@ type Port struct {
 	recv   func(Packet)
 	shared udpConn // nil: each link has a socket of its own
 	links  map[int]udpConn
-	// members are those of Group; nil: none.
+	// members are those of Groups; nil: none.
 	members *Members
 	ctl     int // for questions about links
 }
@@ -78,12 +77,12 @@ func (p *Port) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if p.cfg.Group.IsValid() {
+	if len(p.cfg.Groups) > 0 {
 		var first *ipv6.PacketConn
 		if p.shared != nil {
 			first = p.shared.(*udp6).p
 		}
-		p.members = NewMembers(p.cfg.Group, first, p.another)
+		p.members = NewMembers(p.cfg.Groups[0], first, p.another, p.cfg.Groups[1:]...)
 	}
 	if p.shared == nil {
 		return nil
@@ -100,7 +99,7 @@ func (p *Port) listen(link string, port int) (udpConn, error) {
 		return nil, err
 	}
 	if p.cfg.IPv6 {
-		return newUDP6(c, p.cfg.Group.IsValid())
+		return newUDP6(c)
 	}
 	return newUDP4(c)
 }

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -73,57 +74,76 @@ func (c udp) control(f func(fd int) error) error {
 	return controlRaw(raw, f)
 }
 
-// source returns the address of a sender without its zone.
-func source(a net.Addr) netip.Addr {
-	if u, ok := a.(*net.UDPAddr); ok {
-		return u.AddrPort().Addr().Unmap().WithZone("")
+// oobSize holds the control message with the link of a packet.
+const oobSize = 64
+
+// pktinfo is what such a message says.
+type pktinfo struct {
+	b [20]byte
+	n int
+}
+
+// receive reads one packet and its control message of the level and type that
+// says its link.
+func (c udp) receive(buf []byte, level, typ int32) (p Packet, info pktinfo, err error) {
+	var oob [oobSize]byte
+	n, oobn, _, from, err := c.ReadMsgUDPAddrPort(buf, oob[:])
+	if err != nil {
+		return Packet{}, pktinfo{}, err
 	}
-	return netip.Addr{}
+	for b := oob[:oobn]; len(b) > 0; {
+		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
+		if err != nil {
+			break
+		}
+		if h.Level == level && h.Type == typ {
+			info.n = copy(info.b[:], data)
+		}
+		b = rest
+	}
+	return Packet{From: from.Addr().Unmap().WithZone(""), FromPort: from.Port(), Data: buf[:n]}, info, nil
 }
 
-func destination(a netip.AddrPort) *net.UDPAddr {
-	return &net.UDPAddr{IP: a.Addr().AsSlice(), Port: int(a.Port())}
-}
-
-type udp4 struct {
-	udp
-	p *ipv4.PacketConn
-}
+type udp4 struct{ udp }
 
 func newUDP4(c *net.UDPConn) (udpConn, error) {
-	s := &udp4{udp{c}, ipv4.NewPacketConn(c)}
-	if err := s.p.SetControlMessage(ipv4.FlagInterface, true); err != nil {
+	if err := ipv4.NewPacketConn(c).SetControlMessage(ipv4.FlagInterface|ipv4.FlagDst, true); err != nil {
 		c.Close()
 		return nil, err
 	}
-	return s, nil
+	return &udp4{udp{c}}, nil
 }
 
 func (c *udp4) read(buf []byte) (Packet, error) {
-	n, cm, src, err := c.p.ReadFrom(buf)
+	p, info, err := c.receive(buf, unix.IPPROTO_IP, unix.IP_PKTINFO)
 	if err != nil {
 		return Packet{}, err
 	}
-	from := source(src)
-	if cm == nil || !from.IsValid() {
+	// struct in_pktinfo: the link, the local address, the destination.
+	if info.n < 12 || !p.From.IsValid() {
 		return Packet{}, errUnwanted
 	}
-	return Packet{Index: cm.IfIndex, From: from, Data: buf[:n]}, nil
+	p.Index = int(binary.NativeEndian.Uint32(info.b[:]))
+	p.To = netip.AddrFrom4([4]byte(info.b[8:12]))
+	return p, nil
 }
 
 func (c *udp4) write(b []byte, index int, from netip.Addr, to netip.AddrPort) error {
-	_, err := c.p.WriteTo(b, &ipv4.ControlMessage{IfIndex: index, Src: from.AsSlice()}, destination(to))
+	info := unix.Inet4Pktinfo{Ifindex: int32(index)}
+	if from.Is4() {
+		info.Spec_dst = from.As4()
+	}
+	_, _, err := c.WriteMsgUDPAddrPort(b, unix.PktInfo4(&info), to)
 	return err
 }
 
 type udp6 struct {
 	udp
-	p         *ipv6.PacketConn
-	multicast bool // only what was sent to a multicast address is wanted
+	p *ipv6.PacketConn // for memberships
 }
 
-func newUDP6(c *net.UDPConn, multicast bool) (udpConn, error) {
-	s := &udp6{udp{c}, ipv6.NewPacketConn(c), multicast}
+func newUDP6(c *net.UDPConn) (udpConn, error) {
+	s := &udp6{udp{c}, ipv6.NewPacketConn(c)}
 	err := errors.Join(
 		s.p.SetControlMessage(ipv6.FlagInterface|ipv6.FlagDst, true),
 		s.p.SetMulticastLoopback(false),
@@ -136,18 +156,24 @@ func newUDP6(c *net.UDPConn, multicast bool) (udpConn, error) {
 }
 
 func (c *udp6) read(buf []byte) (Packet, error) {
-	n, cm, src, err := c.p.ReadFrom(buf)
+	p, info, err := c.receive(buf, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO)
 	if err != nil {
 		return Packet{}, err
 	}
-	from := source(src)
-	if cm == nil || !from.IsValid() || c.multicast && !cm.Dst.IsMulticast() {
+	// struct in6_pktinfo: the destination, the link.
+	if info.n < 20 || !p.From.IsValid() {
 		return Packet{}, errUnwanted
 	}
-	return Packet{Index: cm.IfIndex, From: from, Data: buf[:n]}, nil
+	p.To = netip.AddrFrom16([16]byte(info.b[:16]))
+	p.Index = int(binary.NativeEndian.Uint32(info.b[16:]))
+	return p, nil
 }
 
 func (c *udp6) write(b []byte, index int, from netip.Addr, to netip.AddrPort) error {
-	_, err := c.p.WriteTo(b, &ipv6.ControlMessage{IfIndex: index, Src: from.AsSlice()}, destination(to))
+	info := unix.Inet6Pktinfo{Ifindex: uint32(index)}
+	if from.Is6() {
+		info.Addr = from.As16()
+	}
+	_, _, err := c.WriteMsgUDPAddrPort(b, unix.PktInfo6(&info), to)
 	return err
 }
