@@ -77,7 +77,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 }
 
 func archived(k vnet.Kind) bool {
-	return k != vnet.KindStatus && k != vnet.KindHost && k != vnet.KindEvent
+	return k != vnet.KindStatus && k != vnet.KindHost && k != vnet.KindEvent && k != vnet.KindOrder
 }
 
 // archive is a backup that was read and found whole.

@@ -149,6 +149,9 @@ func (s *Store) buildClaims(ctx context.Context, items []*item, open []int, resu
 	if err := b.load(ctx, todo); err != nil {
 		return nil, nil, err
 	}
+	for _, it := range todo {
+		it.sinceWhen()
+	}
 	// Claims are independent: one neither waits for another's name nor counts
 	// on another's being written.
 	clear(b.holders)
@@ -182,11 +185,24 @@ func (s *Store) buildClaims(ctx context.Context, items []*item, open []int, resu
 	return t, in, nil
 }
 
+// sinceWhen keeps in a renewed lease since when its guest has the address.
+func (it *item) sinceWhen() {
+	l, ok := it.put.(*vnet.Lease)
+	if !ok || !l.Created.IsZero() {
+		return
+	}
+	if old, ok := it.old.(*vnet.Lease); ok && old.SameGuest(l) {
+		l.Created = old.Created
+	} else {
+		l.Created = l.Updated
+	}
+}
+
 // eventsKept is how many events the ring holds.
 const eventsKept = 2000
 
 // Observe writes what a host's agent observes: Host, Status and Event objects,
-// over whatever is there. The caller chooses IDs: the host's name, StatusID,
+// over whatever is there; a LeaseHistory is added to what is there. The caller chooses IDs: the host's name, StatusID,
 // and for events ones that sort by time (vnet.EventID; made here when empty).
 func (s *Store) Observe(ctx context.Context, objects []vnet.Object) error {
 	if err := s.writable(); err != nil {
@@ -196,6 +212,10 @@ func (s *Store) Observe(ctx context.Context, objects []vnet.Object) error {
 	for _, o := range objects {
 		switch o := o.(type) {
 		case *vnet.Host, *vnet.Status:
+		case *vnet.LeaseHistory:
+			if err := s.mergeHistory(ctx, o); err != nil {
+				return err
+			}
 		case *vnet.Event:
 			if o.ID == "" {
 				o.ID = eventID(o.Time)
@@ -227,8 +247,9 @@ func (s *Store) Observe(ctx context.Context, objects []vnet.Object) error {
 }
 
 // Collect removes what nobody needs any more: the oldest events beyond the
-// ring's size, statuses of objects that are gone since a while, and entries of
-// the index that point at nothing. The leader calls it now and then.
+// ring's size, statuses of objects that are gone since a while, histories that
+// are too old or too many, orders that nobody came for, and entries of the
+// index that point at nothing. The leader calls it now and then.
 func (s *Store) Collect(ctx context.Context, now time.Time) error {
 	if err := s.writable(); err != nil {
 		return err
@@ -239,7 +260,13 @@ func (s *Store) Collect(ctx context.Context, now time.Time) error {
 	if err := s.collectStatuses(ctx, now); err != nil {
 		return err
 	}
-	for _, k := range []vnet.Kind{vnet.KindLease, vnet.KindAssignment} {
+	if err := s.collectHistories(ctx, now, historiesKept); err != nil {
+		return err
+	}
+	if err := s.collectOrders(ctx, now); err != nil {
+		return err
+	}
+	for _, k := range []vnet.Kind{vnet.KindLease, vnet.KindAssignment, vnet.KindOrder} {
 		if err := s.collectIndex(ctx, k); err != nil {
 			return err
 		}

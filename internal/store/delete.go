@@ -64,7 +64,7 @@ func (b *builder) unused(ctx context.Context, t *txn, it *item) error {
 // addDeleteNetwork removes everything below the network in two ranges: with it
 // go its claims, however many there are.
 func (b *builder) addDeleteNetwork(ctx context.Context, t *txn, it *item) error {
-	for _, kind := range []vnet.Kind{vnet.KindLease, vnet.KindAssignment} {
+	for _, kind := range []vnet.Kind{vnet.KindLease, vnet.KindAssignment, vnet.KindOrder} {
 		resp, err := b.s.etcd.Get(ctx, networkPrefix(it.ref.ID)+string(kind)+"/", clientv3.WithPrefix(), clientv3.WithRev(b.v.rev))
 		if err != nil {
 			return storeError("read claims", err)
@@ -84,6 +84,7 @@ func (b *builder) addDeleteNetwork(ctx context.Context, t *txn, it *item) error 
 		}
 	}
 	t.do(clientv3.OpDelete(networkPrefix(it.ref.ID), clientv3.WithPrefix()),
+		clientv3.OpDelete(pastPrefix(it.ref.ID), clientv3.WithPrefix()),
 		clientv3.OpDelete(uniqKey(vnet.NetworkUniques(it.ref.ID)), clientv3.WithPrefix()))
 	b.dropUniques(t, it)
 	return nil

@@ -14,11 +14,12 @@ import (
 //	host/H/activation/ID       what is to run there
 //	host/H/applied/KIND/ID     what it reports of an object
 //	net/N/network              the network itself
-//	net/N/KIND/ID              subnet, port, reservation, lease, assignment
+//	net/N/KIND/ID              subnet, port, reservation, lease, assignment, order
 //
 // and, so that the keys above lie in one range that a follower can watch,
 // after them in the alphabet what only the store needs:
 //
+//	past/N/GUEST               history: what a guest of a network had before
 //	ref/KIND/ID/KIND/ID        target, source: "source refers to target"
 //	scope/S/gen                compare-and-swap of a scope's set of prefixes
 //	uniq/NAME                  value: the "kind/id" that holds the unique name
@@ -57,6 +58,8 @@ func objectKey(o vnet.Object) (string, error) {
 		return inNetwork(o.Network)
 	case *vnet.PrefixAssignment:
 		return inNetwork(o.Network)
+	case *vnet.LeaseOrder:
+		return inNetwork(o.Network)
 	case *vnet.Activation:
 		if err := checkSegment("host", o.Host); err != nil {
 			return "", err
@@ -83,6 +86,12 @@ func directKey(r vnet.Ref) (string, bool) {
 		return root + "host/" + id + "/facts", true
 	case vnet.KindNetwork:
 		return root + "net/" + id + "/network", true
+	case vnet.KindHistory:
+		network, guest, ok := strings.Cut(id, ".")
+		if !ok || checkSegment("network", network) != nil || checkSegment("guest", guest) != nil {
+			return "", false
+		}
+		return pastPrefix(vnet.ID(network)) + guest, true
 	case vnet.KindStatus:
 		target, host, ok := strings.Cut(id, "@")
 		kind, tid, ok2 := strings.Cut(target, "/")
@@ -100,7 +109,7 @@ func whereKey(r vnet.Ref) string { return root + "where/" + string(r.Kind) + "/"
 // have no directKey, and those that could not be listed without it.
 func hasWhere(k vnet.Kind) bool {
 	switch k {
-	case vnet.KindSubnet, vnet.KindPort, vnet.KindReservation, vnet.KindLease, vnet.KindAssignment,
+	case vnet.KindSubnet, vnet.KindPort, vnet.KindReservation, vnet.KindLease, vnet.KindAssignment, vnet.KindOrder,
 		vnet.KindActivation, vnet.KindNetwork, vnet.KindHost:
 		return true
 	}
@@ -122,6 +131,9 @@ func refPrefix(target vnet.Ref) string { return root + "ref/" + target.String() 
 func refKey(target, source vnet.Ref) string { return refPrefix(target) + source.String() }
 
 func scopeKey(s vnet.Scope) string { return root + "scope/" + string(s) + "/gen" }
+
+// pastPrefix is below which the histories of a network's guests lie.
+func pastPrefix(n vnet.ID) string { return root + "past/" + string(n) + "/" }
 
 func networkPrefix(n vnet.ID) string { return root + "net/" + string(n) + "/" }
 
@@ -148,6 +160,8 @@ func parseKey(key string) (vnet.Ref, bool) {
 		return ref("network", p[1])
 	case p[0] == "net" && len(p) == 4:
 		return ref(p[2], p[3])
+	case p[0] == "past" && len(p) == 3:
+		return ref("history", p[1]+"."+p[2])
 	}
 	return vnet.Ref{}, false
 }

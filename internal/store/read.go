@@ -141,7 +141,11 @@ func (s *Store) List(ctx context.Context, q vnet.Query) (*vnet.List, error) {
 // matches applies what the range of keys did not.
 func matches(q vnet.Query, o vnet.Object) bool {
 	m := o.GetMeta()
-	if q.Project != "" && m.Project != q.Project || q.Name != "" && m.Name != q.Name {
+	name := m.Name
+	if l, ok := o.(*vnet.Lease); ok {
+		name = l.Address.String() // it has no other
+	}
+	if q.Project != "" && m.Project != q.Project || q.Name != "" && name != q.Name {
 		return false
 	}
 	network, host := vnet.ID(""), ""
@@ -159,6 +163,10 @@ func matches(q vnet.Query, o vnet.Object) bool {
 		network, host = o.Network, o.Host
 	case *vnet.PrefixAssignment:
 		network, host = o.Network, o.Host
+	case *vnet.LeaseOrder:
+		network, host = o.Network, o.Host
+	case *vnet.LeaseHistory:
+		network = o.Network
 	case *vnet.Activation:
 		network, host = o.Network, o.Host
 	case *vnet.Status:
@@ -185,6 +193,11 @@ func (s *Store) listByName(ctx context.Context, q vnet.Query) (*vnet.List, bool,
 			return nil, false, nil
 		}
 		u = vnet.NetworkUniques(q.Network) + "name/" + string(q.Kind) + "/" + q.Name
+	case vnet.KindLease:
+		if q.Network == "" {
+			return nil, false, nil
+		}
+		u = vnet.NetworkUniques(q.Network) + "lease/" + q.Name
 	default:
 		return nil, false, nil
 	}
@@ -238,6 +251,10 @@ func (s *Store) rangeOf(q vnet.Query) keyRange {
 		return keyRange{prefix: root + "host/" + q.Host + "/activation/"}
 	case q.Kind == vnet.KindEvent:
 		return keyRange{prefix: root + "event/"}
+	case q.Kind == vnet.KindHistory && q.Network != "":
+		return keyRange{prefix: pastPrefix(q.Network)}
+	case q.Kind == vnet.KindHistory:
+		return keyRange{prefix: root + "past/"}
 	case q.Network != "" && q.Kind != vnet.KindActivation && hasWhere(q.Kind):
 		return keyRange{prefix: networkPrefix(q.Network) + string(q.Kind) + "/"}
 	case hasWhere(q.Kind):
@@ -253,7 +270,7 @@ func (r keyRange) after(q vnet.Query) (string, error) {
 	if q.After == "" {
 		return r.prefix, nil
 	}
-	if !r.filter && q.Kind != vnet.KindStatus {
+	if !r.filter && q.Kind != vnet.KindStatus && q.Kind != vnet.KindHistory {
 		return r.prefix + q.After + "\x00", nil
 	}
 	key, ok := directKey(vnet.Ref{Kind: q.Kind, ID: vnet.ID(q.After)})

@@ -48,7 +48,8 @@ func (s *Store) Follow(ctx context.Context, host string) (<-chan vnet.Update, er
 }
 
 // Watch tells what changes about the objects of the query (its Kind, ID and
-// Host narrow; the other fields are the caller's to look at) after the
+// Host narrow, and of leases its Network; the other fields are the caller's to
+// look at) after the
 // revision; with revision 0 it begins with a Reset, as it does whenever it
 // cannot go on without a gap. The channel is closed when ctx ends.
 func (s *Store) Watch(ctx context.Context, q vnet.Query, revision int64) (<-chan vnet.Update, error) {
@@ -63,6 +64,8 @@ func (s *Store) Watch(ctx context.Context, q vnet.Query, revision int64) (<-chan
 		f.from = key
 	case q.Kind == vnet.KindEvent:
 		f.from = root + "event/"
+	case q.Kind == vnet.KindLease && q.Network != "":
+		f.from = networkPrefix(q.Network) + string(q.Kind) + "/"
 	case q.Kind == vnet.KindStatus && q.Host != "":
 		f.from = root + "host/" + q.Host + "/applied/"
 	case q.Kind == vnet.KindStatus, q.Kind == vnet.KindActivation, q.Kind == vnet.KindHost:

@@ -17,7 +17,8 @@ const (
 )
 
 // Lease is an address in use by a guest: given by DHCP or seen on the wire.
-// Agents claim leases; nobody edits them.
+// Agents claim leases; nobody edits them. Created is when the guest that has
+// the address got it.
 type Lease struct {
 	Meta
 	Network ID         `json:"network"`
@@ -58,6 +59,15 @@ func (l *Lease) Prefix() netip.Prefix {
 		return netip.Prefix{}
 	}
 	return netip.PrefixFrom(l.Address, l.Length)
+}
+
+// SameGuest reports whether two leases are of one guest: of a port, or of the
+// same client without one.
+func (l *Lease) SameGuest(o *Lease) bool {
+	if l.Port != "" || o.Port != "" {
+		return l.Port == o.Port
+	}
+	return l.MAC == o.MAC && l.DUID == o.DUID && l.Client == o.Client
 }
 
 // Kind is KindLease.

@@ -369,6 +369,10 @@ func NewObject(k Kind) Object {
 		return new(Status)
 	case KindEvent:
 		return new(Event)
+	case KindOrder:
+		return new(LeaseOrder)
+	case KindHistory:
+		return new(LeaseHistory)
 	}
 	return nil
 }

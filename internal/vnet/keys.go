@@ -261,6 +261,8 @@ func Owners(o Object) []Ref {
 	case *PrefixAssignment:
 		add(KindNetwork, o.Network)
 		add(KindSubnet, o.Subnet)
+	case *LeaseOrder:
+		add(KindNetwork, o.Network)
 	}
 	return r
 }

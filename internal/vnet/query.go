@@ -6,7 +6,7 @@ type Query struct {
 	ID      ID // one object; only for watches
 	Project ID
 	Network ID     // only what belongs to the network
-	Name    string // exact
+	Name    string // exact; of a lease, its address
 	Host    string // only what the host holds: activations, statuses, leases, assignments
 	Limit   int    // at most so many; 0: all
 	After   string // the Next of the List before

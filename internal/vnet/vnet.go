@@ -34,6 +34,8 @@ const (
 	KindAssignment   Kind = "assignment"
 	KindStatus       Kind = "status"
 	KindEvent        Kind = "event"
+	KindOrder        Kind = "order"
+	KindHistory      Kind = "history"
 )
 
 // Scope names an address scope: the set of networks whose prefixes must not
