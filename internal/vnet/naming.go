@@ -9,16 +9,25 @@ import (
 
 // NameRecord is a resource record of a network's domain beside those of its
 // guests: its text is "NAME [TTL] TYPE VALUE", as in a zone file.
+//
+// A record stands before whatever else has its name: a name that a guest chose
+// is not published at all, and of a port's name addresses of the types that
+// the records have are left out, all of them if the record is a CNAME. A port's
+// other addresses stay, so that a TXT record may stand beside them.
 type NameRecord struct {
 	// Name is relative to the network's domain: "www", "_ldap._tcp", "*",
-	// "*.web", "@" for the domain itself. One that ends in a dot is whole.
+	// "*.web", "@" for the domain itself. One that ends in a dot is whole, also
+	// outside of the domain. That of a PTR may be an address, which stands for
+	// its name in the reverse tree, or that name, with or without the last dot.
+	// A wildcard holds for names that do not exist (RFC 4592).
 	Name string
 	// TTL in seconds; 0: the server's own.
 	TTL uint32
 	// Type is A, AAAA, CNAME, TXT, SRV, PTR or MX.
 	Type string
-	// Value is as in a zone file: an address; a name; "PRIORITY WEIGHT PORT
-	// NAME"; "PREFERENCE NAME"; text, as it is or in quotes.
+	// Value is as in a zone file: an address; a NAME; "PRIORITY WEIGHT PORT
+	// NAME"; "PREFERENCE NAME"; text. NAME is relative like the owner. See
+	// TXTStrings for text.
 	Value string
 }
 
@@ -64,7 +73,7 @@ func (r NameRecord) check(field string) error {
 	case strings.HasPrefix(name, "*."):
 		name = name[2:]
 	}
-	if name != "" {
+	if _, err := netip.ParseAddr(name); name != "" && (r.Type != "PTR" || err != nil) {
 		if err := CheckDomain(field, name); err != nil {
 			return err
 		}
@@ -84,6 +93,9 @@ func (r NameRecord) check(field string) error {
 	case "TXT":
 		if len(r.Value) > 4096 {
 			return Invalid(field, "%s: the text has %d bytes, at most 4096 are allowed", r.Name, len(r.Value))
+		}
+		if strings.HasPrefix(r.Value, `"`) && quoted(r.Value) == nil {
+			return Invalid(field, "%s: the quotes of %s do not match", r.Name, quote(r.Value)).WithHint(`write "one" "two", with \" for a quote inside`)
 		}
 		return nil
 	case "CNAME", "PTR":
@@ -111,8 +123,72 @@ func (r NameRecord) check(field string) error {
 	return CheckDomain(field, target)
 }
 
+// maxString is the length of one string of a TXT record, in bytes (RFC 1035
+// section 3.3).
+const maxString = 255
+
+// TXTStrings returns the strings of a TXT record's value, none longer than 255
+// bytes. A value that begins with a quote is a list of strings in quotes, in
+// which a backslash stands before a quote, a backslash, or three decimal
+// digits; any other is one text. What is longer is cut, for readers put the
+// strings together again (RFC 7208 section 3.3).
+func TXTStrings(value string) []string {
+	texts := []string{value}
+	if strings.HasPrefix(value, `"`) {
+		if q := quoted(value); q != nil {
+			texts = q
+		}
+	}
+	var out []string
+	for _, s := range texts {
+		for len(s) > maxString {
+			out = append(out, s[:maxString])
+			s = s[maxString:]
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// quoted reads strings in quotes, nil if they are not well formed.
+func quoted(s string) []string {
+	var out []string
+	for s = strings.TrimLeft(s, " \t"); s != ""; s = strings.TrimLeft(s, " \t") {
+		if s[0] != '"' {
+			return nil
+		}
+		var b strings.Builder
+		i, closed := 1, false
+		for ; i < len(s) && !closed; i++ {
+			switch c := s[i]; {
+			case c == '"':
+				closed = true
+			case c != '\\':
+				b.WriteByte(c)
+			case i+3 < len(s) && s[i+1] >= '0' && s[i+1] <= '9':
+				n, err := strconv.ParseUint(s[i+1:i+4], 10, 8)
+				if err != nil {
+					return nil
+				}
+				b.WriteByte(byte(n))
+				i += 3
+			case i+1 < len(s):
+				i++
+				b.WriteByte(s[i])
+			}
+		}
+		if !closed {
+			return nil
+		}
+		out, s = append(out, b.String()), s[i:]
+	}
+	return out
+}
+
 // Forwarder is whom names are asked of: its text is "[DOMAIN=]ADDRESS[:PORT]",
-// or "DOMAIN=" for names that are asked of nobody.
+// or "DOMAIN=" for names that are asked of nobody. Of several domains the
+// longest counts; several servers of one domain are asked in order. A DOMAIN at
+// or below the network's own is asked for names that are not known there.
 type Forwarder struct {
 	Domain string // "" for all that no other forwarder has
 	Server netip.AddrPort

@@ -47,6 +47,15 @@ func newCache() *cache {
 func (c *cache) get(now time.Time, key question) *dns.Msg {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if m := c.fresh(now, key); m != nil {
+		return m
+	}
+	key.qtype = dns.TypeNone // that there is no such name holds for all types
+	return c.fresh(now, key)
+}
+
+// fresh returns what is kept under exactly the key. The caller holds mu.
+func (c *cache) fresh(now time.Time, key question) *dns.Msg {
 	el := c.byKey[key]
 	if el == nil {
 		return nil
@@ -65,6 +74,9 @@ func (c *cache) put(now time.Time, key question, msg *dns.Msg) {
 	ttl := lifetime(msg)
 	if ttl <= 0 {
 		return
+	}
+	if msg.Rcode == dns.RcodeNameError && len(msg.Answer) == 0 { // RFC 2308 section 5
+		key.qtype = dns.TypeNone
 	}
 	size := msg.Len() + len(key.name)
 	if size > cacheBytes/16 {

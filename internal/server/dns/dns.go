@@ -1,11 +1,11 @@
-// Package dns answers guests' name queries: A, AAAA and PTR for the names of
-// their project's networks, everything else by way of the host's own
-// resolvers.
+// Package dns answers guests' name queries: the names and addresses of their
+// project's networks and what operators added to them, everything else by way
+// of forwarders or the host's own resolvers.
 //
-// The engine (engine.go, zone.go, view.go, cache.go, limit.go) is a function
-// of state, message and time; listen.go, poll.go, tcp.go and forward.go speak
-// and decide nothing. DESIGN.md says why there is one socket per gateway
-// address and one reader for all of them.
+// The engine (engine.go, inquiry.go and what they use) is a function of state,
+// message and time; listen.go, poll.go, tcp.go and forward.go speak and decide
+// nothing. DESIGN.md says why there is one socket per gateway address and one
+// reader for all of them.
 package dns
 
 import (
@@ -67,6 +67,18 @@ type Zone struct {
 	// answered here, and queries from elsewhere refused.
 	Prefixes []netip.Prefix
 	Records  []Record
+	// Extra are the operator's own records: they stand before any name in
+	// Records, see vnet.NameRecord.
+	Extra []vnet.NameRecord
+	// Forwarders say whom the network's guests' other questions are passed to;
+	// whoever is not named there is asked of the host's resolvers.
+	Forwarders []vnet.Forwarder
+	// Upwards asks them also for names of Domain that are not known here.
+	Upwards bool
+	// DNS64 is a NAT64 prefix below which IPv6 addresses are made (RFC 6147).
+	DNS64 netip.Prefix
+	// Encrypted are resolvers that guests may find (RFC 9462).
+	Encrypted []vnet.EncryptedDNS
 }
 
 // Server is the name server of all networks of a host. Its methods may be
@@ -113,9 +125,13 @@ func (s *Server) SetZone(z Zone) {
 	z.Listen, z.Prefixes = slices.Clone(z.Listen), slices.Clone(z.Prefixes)
 	compiled := compile(z)
 	s.mu.Lock()
+	old := s.engine.zones[z.Network]
 	s.engine.setZone(compiled)
 	s.mu.Unlock()
 	s.sockets.set(z.Network, z.NS, z.Link, z.Listen)
+	if old != nil && old.NS == "" && (z.NS != "" || old.Link != z.Link) && s.conf.Resolved != nil {
+		s.conf.Resolved.Remove(old.Link)
+	}
 	s.register(compiled)
 }
 
@@ -157,6 +173,7 @@ func (s *Server) SetHost(addrs []netip.Addr) {
 	for _, a := range addrs {
 		host[a.WithZone("")] = true
 	}
+	s.forward.setHost(host)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.engine.host = host
@@ -166,7 +183,11 @@ func (s *Server) SetHost(addrs []netip.Addr) {
 // ours, in order of preference. Addresses of our own are passed over. A change
 // empties the cache, for the old answers belong to another network.
 func (s *Server) SetUpstreams(servers []netip.AddrPort) {
-	if s.forward.setServers(servers) {
+	s.mu.Lock()
+	changed := s.engine.setUpstreams(servers)
+	s.mu.Unlock()
+	if changed {
+		s.forward.forgive()
 		s.engine.cache.clear()
 	}
 }

@@ -80,8 +80,8 @@ func (h *house) dig(t *testing.T, args ...string) string {
 	return strings.Join(lines, " ")
 }
 
-// upstream runs a name server of the test in a namespace.
-func upstream(t *testing.T, ns *netnstest.NS, at string, handle dns.HandlerFunc) {
+// resolver runs a name server of the test in a namespace.
+func resolver(t *testing.T, ns *netnstest.NS, at string, handle dns.HandlerFunc) {
 	t.Helper()
 	for _, network := range []string{"udp", "tcp"} {
 		s := &dns.Server{Handler: handle, Net: network}
@@ -108,7 +108,7 @@ func TestDig(t *testing.T) {
 	netnstest.Veth(h.host, "out0", up, "eth0")
 	h.host.Run("ip", "address", "add", "2001:db8::2/64", "dev", "out0", "nodad")
 	up.Run("ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
-	upstream(t, up, "[2001:db8::1]:53", func(w dns.ResponseWriter, q *dns.Msg) {
+	resolver(t, up, "[2001:db8::1]:53", func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
 		n := 1
 		if strings.HasPrefix(q.Question[0].Name, "big.") {

@@ -28,65 +28,61 @@ const (
 
 var (
 	errNoUpstream = errors.New("no upstream resolver")
+	errCircle     = errors.New("the question came back to where it was asked")
 )
 
-// forwarder asks the upstreams, each question once at a time.
+// forwarder asks upstreams, each question once at a time.
 type forwarder struct {
 	conf Config
 	life context.Context // ends with the server
 	// isOwn tells addresses of ours: asking them would go round in a circle.
-	isOwn func(netip.Addr) bool
+	isOwn func(ns string, a netip.Addr) bool
 
 	mu      sync.Mutex
-	servers []netip.AddrPort
-	shunned map[netip.AddrPort]time.Time
+	shunned map[upstream]time.Time
 	flights map[question]*flight
+	marks   map[mark]bool       // of the questions under way
+	own     map[netip.Addr]bool // the host's own addresses
 }
 
 // flight is a question under way; done closes when msg and err are set.
 type flight struct {
-	done chan struct{}
-	msg  *dns.Msg
-	err  error
+	by      netip.Addr // who asked first
+	servers []upstream
+	done    chan struct{}
+	msg     *dns.Msg
+	err     error
 }
 
 func newForwarder(life context.Context, conf Config) *forwarder {
 	return &forwarder{
-		conf: conf, life: life, isOwn: func(netip.Addr) bool { return false },
-		shunned: map[netip.AddrPort]time.Time{}, flights: map[question]*flight{},
+		conf: conf, life: life, isOwn: func(string, netip.Addr) bool { return false },
+		shunned: map[upstream]time.Time{}, flights: map[question]*flight{}, marks: map[mark]bool{},
 	}
 }
 
-// setServers reports whether the upstreams changed.
-func (f *forwarder) setServers(servers []netip.AddrPort) bool {
-	var list []netip.AddrPort
-	for _, s := range servers {
-		s = netip.AddrPortFrom(s.Addr().Unmap(), s.Port())
-		if s.Port() == 0 {
-			s = netip.AddrPortFrom(s.Addr(), port)
-		}
-		if s.Addr().IsValid() && !s.Addr().IsUnspecified() && !slices.Contains(list, s) {
-			list = append(list, s)
-		}
-	}
+// forgive forgets who failed.
+func (f *forwarder) forgive() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if slices.Equal(list, f.servers) {
-		return false
-	}
-	f.servers = list
 	clear(f.shunned)
-	return true
+}
+
+// setHost takes the host's own addresses.
+func (f *forwarder) setHost(own map[netip.Addr]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.own = own
 }
 
 // order returns the upstreams to try, those that failed of late last.
-func (f *forwarder) order(now time.Time) []netip.AddrPort {
+func (f *forwarder) order(now time.Time, servers []upstream) []upstream {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var good, bad []netip.AddrPort
-	for _, s := range f.servers {
+	var good, bad []upstream
+	for _, s := range servers {
 		switch {
-		case s.Port() == f.conf.Port && f.isOwn(s.Addr()):
+		case s.Port() == f.conf.Port && f.isOwn(s.ns, s.Addr()):
 		case now.Before(f.shunned[s]):
 			bad = append(bad, s)
 		default:
@@ -98,37 +94,86 @@ func (f *forwarder) order(now time.Time) []netip.AddrPort {
 
 // ask returns the upstreams' answer, which the caller must not change. Callers
 // that ask the same at the same time share one question; keep is called once,
-// by the one that asked.
-func (f *forwarder) ask(q question, keep func(*dns.Msg)) (*dns.Msg, error) {
+// by the one that asked. A question with a trail is never shared: two servers
+// that wait for each other's would wait for ever.
+func (f *forwarder) ask(e *errand, keep func(*dns.Msg)) (*dns.Msg, error) {
+	var own mark
+	if _, err := rand.Read(own[:]); err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
-	if fl := f.flights[q]; fl != nil {
+	if f.circles(e) {
+		f.mu.Unlock()
+		return nil, errCircle
+	}
+	if fl := f.flights[e.question]; fl != nil && len(e.trail) == 0 {
 		f.mu.Unlock()
 		<-fl.done
 		return fl.msg, fl.err
 	}
-	fl := &flight{done: make(chan struct{})}
-	f.flights[q] = fl
+	fl := &flight{by: e.client.addr, servers: e.servers, done: make(chan struct{})}
+	if len(e.trail) == 0 {
+		f.flights[e.question] = fl
+	}
+	f.marks[own] = true
 	f.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(f.life, totalTimeout)
-	fl.msg, fl.err = f.tryAll(ctx, q)
+	fl.msg, fl.err = f.tryAll(ctx, e, own)
 	cancel()
 	if fl.err == nil {
 		keep(fl.msg)
 	}
 	f.mu.Lock()
-	delete(f.flights, q)
+	if f.flights[e.question] == fl {
+		delete(f.flights, e.question)
+	}
+	delete(f.marks, own)
 	f.mu.Unlock()
 	close(fl.done)
 	return fl.msg, fl.err
 }
 
-// tryAll asks one upstream after the other, twice round.
-func (f *forwarder) tryAll(ctx context.Context, q question) (*dns.Msg, error) {
-	servers := f.order(f.conf.Now())
+// circles reports whether the question comes from one of ours: it has its
+// mark, or whoever is being asked the same right now, for somebody else, asks
+// it. The latter is for servers between that drop options they do not know, as
+// systemd-resolved does. The caller holds mu.
+func (f *forwarder) circles(e *errand) bool {
+	trail := marks(e.trail)
+	if len(trail) >= maxTrail {
+		return true
+	}
+	for _, m := range trail {
+		if f.marks[m] {
+			return true
+		}
+	}
+	fl, from := f.flights[e.question], e.client.addr
+	if fl == nil || fl.by == from {
+		return false
+	}
+	host := f.isHost(from)
+	return slices.ContainsFunc(fl.servers, func(s upstream) bool {
+		a := s.Addr().WithZone("")
+		return a == from || host && s.ns == "" && f.isHost(a)
+	})
+}
+
+// isHost reports whether the address is the host's own.
+func (f *forwarder) isHost(a netip.Addr) bool {
+	return a.IsLoopback() || f.own[a] || f.isOwn("", a)
+}
+
+// tryAll asks one upstream after the other, twice round. The second time the
+// question is bare: there are firewalls that drop options they do not know.
+func (f *forwarder) tryAll(ctx context.Context, e *errand, own mark) (*dns.Msg, error) {
+	servers := f.order(f.conf.Now(), e.servers)
 	if len(servers) == 0 {
 		return nil, errNoUpstream
 	}
+	q := e.question
+	m := q.message()
+	withTrail(m, e.trail, own)
 	failed := context.Canceled
 	var last *dns.Msg
 	for round := range 2 {
@@ -137,13 +182,13 @@ func (f *forwarder) tryAll(ctx context.Context, q question) (*dns.Msg, error) {
 			if ctx.Err() != nil {
 				return last, failed
 			}
-			m, err := f.try(ctx, s, q)
-			if err == nil && !worthAnother(m.Rcode) {
+			a, err := f.try(ctx, s, m)
+			if err == nil && !worthAnother(a.Rcode) {
 				f.setShunned(s, false)
-				return m, nil
+				return a, nil
 			}
 			if err == nil {
-				last, failed = m, nil
+				last, failed = a, nil
 				continue
 			}
 			f.setShunned(s, true)
@@ -159,6 +204,9 @@ func (f *forwarder) tryAll(ctx context.Context, q question) (*dns.Msg, error) {
 		if last != nil || timeouts == 0 || round == 1 {
 			break // nobody was merely slow or lost a datagram
 		}
+		if len(e.trail) == 0 {
+			m = q.message()
+		}
 	}
 	return last, failed
 }
@@ -172,7 +220,7 @@ func worthAnother(rcode int) bool {
 	return false
 }
 
-func (f *forwarder) setShunned(s netip.AddrPort, bad bool) {
+func (f *forwarder) setShunned(s upstream, bad bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if bad {
@@ -184,35 +232,42 @@ func (f *forwarder) setShunned(s netip.AddrPort, bad bool) {
 
 // try asks one upstream: by UDP, by TCP if the answer was truncated, and
 // without EDNS if it does not know that (RFC 6891 section 7).
-func (f *forwarder) try(ctx context.Context, s netip.AddrPort, q question) (*dns.Msg, error) {
+func (f *forwarder) try(ctx context.Context, s upstream, q *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	var id [2]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, err
 	}
-	m := q.message(binary.BigEndian.Uint16(id[:]))
-	a, err := f.exchange(ctx, "udp", s, m)
-	if err == nil && a.Rcode == dns.RcodeFormatError && a.IsEdns0() == nil {
+	m := *q
+	m.Id = binary.BigEndian.Uint16(id[:])
+	a, err := f.exchange(ctx, "udp", s, &m)
+	if err == nil && unversed(a) {
 		m.Extra = nil
-		a, err = f.exchange(ctx, "udp", s, m)
+		a, err = f.exchange(ctx, "udp", s, &m)
 	}
 	if err == nil && a.Truncated {
-		a, err = f.exchange(ctx, "tcp", s, m)
+		a, err = f.exchange(ctx, "tcp", s, &m)
 	}
 	return a, err
 }
 
+// unversed reports whether the answer is that of a server which does not know
+// EDNS.
+func unversed(a *dns.Msg) bool {
+	return a.IsEdns0() == nil && (a.Rcode == dns.RcodeFormatError || a.Rcode == dns.RcodeNotImplemented)
+}
+
 // exchange sends one message from a socket, and so a source port, of its own
 // and waits for the answer to it.
-func (f *forwarder) exchange(ctx context.Context, network string, s netip.AddrPort, m *dns.Msg) (*dns.Msg, error) {
+func (f *forwarder) exchange(ctx context.Context, network string, s upstream, m *dns.Msg) (*dns.Msg, error) {
 	out, err := m.Pack()
 	if err != nil {
 		return nil, err
 	}
 	var conn net.Conn
-	err = f.conf.InNS("", func() (err error) {
-		conn, err = new(net.Dialer).DialContext(ctx, network, s.String())
+	err = f.conf.InNS(s.ns, func() (err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, network, s.AddrPort.String())
 		return err
 	})
 	if err != nil {

@@ -17,21 +17,37 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
+// asking is a forwarder with the servers that it asks.
+type asking struct {
+	*forwarder
+	servers []upstream
+}
+
+func (f *asking) setServers(servers ...string) {
+	var list []netip.AddrPort
+	for _, s := range servers {
+		list = append(list, netip.MustParseAddrPort(s))
+	}
+	f.servers = usable(list)
+}
+
+// ask asks for an address of the name.
+func (f *asking) ask(name string, keep func(*dns.Msg)) (*dns.Msg, error) {
+	return f.forwarder.ask(&errand{question: question{name: name, qtype: dns.TypeA}, servers: f.servers}, keep)
+}
+
 // asker makes a forwarder in a namespace of its own, with servers at these
 // loopback addresses.
-func asker(t *testing.T, servers ...string) (*forwarder, *netnstest.NS) {
+func asker(t *testing.T, servers ...string) (*asking, *netnstest.NS) {
 	t.Helper()
 	ns := netnstest.New(t, "dnsf")
 	f := newForwarder(t.Context(), Config{
 		Now: time.Now, Log: slog.New(slog.DiscardHandler), Port: 53,
 		InNS: func(_ string, f func() error) error { return ns.Do(f) },
 	})
-	var list []netip.AddrPort
-	for _, s := range servers {
-		list = append(list, netip.MustParseAddrPort(s))
-	}
-	f.setServers(list)
-	return f, ns
+	a := &asking{forwarder: f}
+	a.setServers(servers...)
+	return a, ns
 }
 
 func respond(rcode int, count *atomic.Int32) dns.HandlerFunc {
@@ -52,10 +68,10 @@ func TestForwardTriesTheNext(t *testing.T) {
 	f, ns := asker(t, "127.0.0.2:53", "127.0.0.3:53", "[::1]:53")
 	var refusing, good atomic.Int32
 	// 127.0.0.2 has nobody: ICMP says so at once.
-	upstream(t, ns, "127.0.0.3:53", respond(dns.RcodeRefused, &refusing))
-	upstream(t, ns, "[::1]:53", respond(dns.RcodeSuccess, &good))
+	resolver(t, ns, "127.0.0.3:53", respond(dns.RcodeRefused, &refusing))
+	resolver(t, ns, "[::1]:53", respond(dns.RcodeSuccess, &good))
 	for range 2 {
-		m, err := f.ask(question{name: "x.", qtype: dns.TypeA}, keepNothing)
+		m, err := f.ask("x.", keepNothing)
 		if err != nil || len(m.Answer) != 1 {
 			t.Fatalf("%v, %v", m, err)
 		}
@@ -63,7 +79,7 @@ func TestForwardTriesTheNext(t *testing.T) {
 	if refusing.Load() != 2 || good.Load() != 2 {
 		t.Errorf("asked %d and %d times, want 2 each", refusing.Load(), good.Load())
 	}
-	if got := f.order(time.Now()); got[2].Addr().String() != "127.0.0.2" {
+	if got := f.order(time.Now(), f.servers); got[2].Addr().String() != "127.0.0.2" {
 		t.Errorf("order %v: the dead one is not last", got)
 	}
 }
@@ -71,17 +87,17 @@ func TestForwardTriesTheNext(t *testing.T) {
 func TestForwardFailsFast(t *testing.T) {
 	f, ns := asker(t)
 	start := time.Now()
-	if _, err := f.ask(question{name: "x."}, keepNothing); !errors.Is(err, errNoUpstream) {
+	if _, err := f.ask("x.", keepNothing); !errors.Is(err, errNoUpstream) {
 		t.Errorf("without upstreams: %v", err)
 	}
-	f.setServers([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.2:53"), netip.MustParseAddrPort("[2001:db8::1]:53")})
-	if m, err := f.ask(question{name: "x."}, keepNothing); err == nil {
+	f.setServers("127.0.0.2:53", "[2001:db8::1]:53")
+	if m, err := f.ask("x.", keepNothing); err == nil {
 		t.Errorf("with dead upstreams: %v", m)
 	}
 	var refusing atomic.Int32
-	upstream(t, ns, "127.0.0.3:53", respond(dns.RcodeServerFailure, &refusing))
-	f.setServers([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.3:53")})
-	if m, err := f.ask(question{name: "x."}, keepNothing); err != nil || m.Rcode != dns.RcodeServerFailure {
+	resolver(t, ns, "127.0.0.3:53", respond(dns.RcodeServerFailure, &refusing))
+	f.setServers("127.0.0.3:53")
+	if m, err := f.ask("x.", keepNothing); err != nil || m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("an upstream's failure: %v, %v", m, err)
 	}
 	if d := time.Since(start); d > time.Second {
@@ -93,7 +109,7 @@ func TestForwardOnceAtATime(t *testing.T) {
 	f, ns := asker(t, "127.0.0.1:53")
 	var count atomic.Int32
 	release := make(chan struct{})
-	upstream(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
+	resolver(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
 		<-release
 		respond(dns.RcodeSuccess, &count)(w, q)
 	})
@@ -101,7 +117,7 @@ func TestForwardOnceAtATime(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if _, err := f.ask(question{name: "x.", qtype: dns.TypeA}, func(*dns.Msg) { kept.Add(1) }); err != nil {
+			if _, err := f.ask("x.", func(*dns.Msg) { kept.Add(1) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -125,21 +141,21 @@ func TestForwardOnceAtATime(t *testing.T) {
 func TestForwardWithoutEDNS(t *testing.T) {
 	f, ns := asker(t, "127.0.0.1:53")
 	var count atomic.Int32
-	upstream(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
+	resolver(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
 		if q.IsEdns0() != nil {
 			_ = w.WriteMsg(new(dns.Msg).SetRcodeFormatError(q))
 			return
 		}
 		respond(dns.RcodeSuccess, &count)(w, q)
 	})
-	if m, err := f.ask(question{name: "x.", qtype: dns.TypeA}, keepNothing); err != nil || len(m.Answer) != 1 {
+	if m, err := f.ask("x.", keepNothing); err != nil || len(m.Answer) != 1 {
 		t.Errorf("%v, %v", m, err)
 	}
 }
 
 func TestForwardBelievesNoStranger(t *testing.T) {
 	f, ns := asker(t, "127.0.0.1:53")
-	upstream(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
+	resolver(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
 		for i, m := range []*dns.Msg{new(dns.Msg).SetReply(q), new(dns.Msg).SetReply(q), new(dns.Msg).SetReply(q)} {
 			rr, _ := dns.NewRR("x. 60 IN A 192.0.2.66")
 			switch i {
@@ -154,7 +170,7 @@ func TestForwardBelievesNoStranger(t *testing.T) {
 			_ = w.WriteMsg(m)
 		}
 	})
-	m, err := f.ask(question{name: "x.", qtype: dns.TypeA}, keepNothing)
+	m, err := f.ask("x.", keepNothing)
 	if err != nil || m.Answer[0].(*dns.A).A.String() != "192.0.2.1" {
 		t.Errorf("%v, %v", m, err)
 	}
@@ -162,15 +178,25 @@ func TestForwardBelievesNoStranger(t *testing.T) {
 
 func TestForwardPassesOverItself(t *testing.T) {
 	f := newForwarder(context.Background(), Config{Port: 53})
-	f.isOwn = func(a netip.Addr) bool { return a == netip.MustParseAddr("192.168.150.1") }
-	if !f.setServers([]netip.AddrPort{
+	s := newSockets(Config{}, nil, nil)
+	for _, l := range []*listener{{link: "gw"}, {ns: "r", link: "gw"}} {
+		for _, a := range addrs("192.168.150.1", "fe80::1", "10.0.0.1")[:3-len(l.ns)] {
+			s.own[l.at(a)]++
+		}
+	}
+	f.isOwn = s.isOwn
+	servers := usable([]netip.AddrPort{
 		netip.MustParseAddrPort("192.168.150.1:53"), netip.MustParseAddrPort("192.168.150.1:5353"),
 		netip.MustParseAddrPort("[::ffff:9.9.9.9]:53"), netip.MustParseAddrPort("9.9.9.9:53"), netip.MustParseAddrPort("0.0.0.0:53"), {},
-	}) {
-		t.Error("nothing changed?")
+		netip.MustParseAddrPort("[fe80::1%gw]:53"), netip.MustParseAddrPort("[fe80::1%eth0]:53"),
+	})
+	servers = append(servers, upstream{netip.MustParseAddrPort("192.168.150.1:53"), "r"}, upstream{netip.MustParseAddrPort("10.0.0.1:53"), "r"})
+	var got []string
+	for _, s := range f.order(time.Now(), servers) {
+		got = append(got, s.ns+s.AddrPort.String())
 	}
-	want := []netip.AddrPort{netip.MustParseAddrPort("192.168.150.1:5353"), netip.MustParseAddrPort("9.9.9.9:53")}
-	if got := f.order(time.Now()); !slices.Equal(got, want) {
+	want := []string{"192.168.150.1:5353", "9.9.9.9:53", "[fe80::1%eth0]:53", "r10.0.0.1:53"}
+	if !slices.Equal(got, want) {
 		t.Errorf("order %v, want %v", got, want)
 	}
 }
@@ -184,7 +210,7 @@ func TestRouterNamespace(t *testing.T) {
 	router.Run("ip", "address", "add", "192.168.150.1/24", "dev", "gw") // the same as the other network's
 	guest.Run("ip", "address", "add", "192.168.150.10/24", "dev", "eth0")
 	var count atomic.Int32
-	upstream(t, h.host, "127.0.0.1:53", respond(dns.RcodeSuccess, &count))
+	resolver(t, h.host, "127.0.0.1:53", respond(dns.RcodeSuccess, &count))
 	h.server.SetUpstreams([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")})
 	h.server.SetZone(webZone())
 	h.server.SetZone(Zone{

@@ -31,7 +31,7 @@ type sockets struct {
 	byFD     map[int]*socket
 	resting  map[*socket]bool // see rest
 	networks map[vnet.ID]*listener
-	own      map[netip.Addr]int // how many networks of the host's namespace listen on the address
+	own      map[place]int // how many networks listen on the address
 	closed   bool
 }
 
@@ -55,7 +55,7 @@ func newSockets(conf Config, packet func(*socket, *peer, []byte), stream func(*s
 	return &sockets{
 		conf: conf, packet: packet, stream: stream,
 		byFD: map[int]*socket{}, resting: map[*socket]bool{},
-		networks: map[vnet.ID]*listener{}, own: map[netip.Addr]int{},
+		networks: map[vnet.ID]*listener{}, own: map[place]int{},
 	}
 }
 
@@ -90,9 +90,7 @@ func (s *sockets) set(network vnet.ID, ns, link string, listen []netip.Addr) {
 	for a := range want {
 		if l.addresses[a] == nil {
 			l.addresses[a] = &listening{}
-			if l.ns == "" {
-				s.own[a]++
-			}
+			s.own[l.at(a)]++
 		}
 	}
 	// A namespace may have been made anew under its name; the host's never is.
@@ -278,12 +276,26 @@ func (s *sockets) problems() map[vnet.ID][]vnet.Problem {
 	return out
 }
 
-// isOwn reports whether a network listens on the address, as seen from where
-// the upstreams are asked.
-func (s *sockets) isOwn(a netip.Addr) bool {
+// place is an address in a namespace. Link-local ones have a link as well:
+// fe80::1 is ours on one and the provider's router on another.
+type place struct {
+	ns   string
+	addr netip.Addr
+}
+
+// at is where the address of the network is.
+func (l *listener) at(a netip.Addr) place {
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		a = a.WithZone(l.link)
+	}
+	return place{l.ns, a}
+}
+
+// isOwn reports whether a network listens on the address in the namespace.
+func (s *sockets) isOwn(ns string, a netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.own[a.WithZone("")] > 0
+	return s.own[place{ns, a}] > 0
 }
 
 func (s *sockets) find(fd int) *socket {
@@ -314,11 +326,9 @@ func (s *sockets) end(l *listener) {
 // forget takes the address from the network.
 func (s *sockets) forget(l *listener, a netip.Addr) {
 	delete(l.addresses, a)
-	if l.ns != "" {
-		return
-	}
-	if s.own[a]--; s.own[a] == 0 {
-		delete(s.own, a)
+	at := l.at(a)
+	if s.own[at]--; s.own[at] == 0 {
+		delete(s.own, at)
 	}
 }
 

@@ -2,31 +2,22 @@ package dns
 
 import (
 	"encoding/binary"
-	"strings"
 
 	"github.com/miekg/dns"
 )
 
-// question is what an upstream is asked, and the key of the cache.
+// question is what upstreams are asked, and the key of the cache.
 type question struct {
+	via    string // of the route: which upstreams
 	name   string // lower case
 	qtype  uint16
 	do, cd bool // DNSSEC OK, checking disabled
 }
 
-func questionOf(q *dns.Msg) question {
-	k := question{name: strings.ToLower(q.Question[0].Name), qtype: q.Question[0].Qtype, cd: q.CheckingDisabled}
-	if opt := q.IsEdns0(); opt != nil {
-		k.do = opt.Do()
-	}
-	return k
-}
-
-// message returns the query for an upstream with the ID. Nothing of the client
-// but the question goes there.
-func (k question) message(id uint16) *dns.Msg {
+// message returns the query for an upstream, still without an ID. Nothing of
+// the client but the question goes there.
+func (k question) message() *dns.Msg {
 	m := new(dns.Msg)
-	m.Id = id
 	m.RecursionDesired = true
 	m.CheckingDisabled = k.cd
 	// RFC 6840 section 5.7: AD asks the upstream to say if it validated.
@@ -52,30 +43,6 @@ func failure(q *dns.Msg, rcode int) *dns.Msg {
 	a.Authoritative = false
 	a.Rcode = rcode
 	return a
-}
-
-// finish turns an upstream's answer into the client's: the client's ID, the
-// name as the client wrote it, no more DNSSEC than asked for.
-func finish(up, q *dns.Msg, tcp bool) []byte {
-	a := *up // shallow: pack adds to Extra, so that is made anew
-	a.Id = q.Id
-	a.Response = true
-	a.Authoritative = false
-	a.RecursionDesired = q.RecursionDesired
-	a.RecursionAvailable = true
-	a.CheckingDisabled = q.CheckingDisabled
-	a.Question = q.Question
-	opt := q.IsEdns0()
-	a.AuthenticatedData = up.AuthenticatedData && (q.AuthenticatedData || (opt != nil && opt.Do()))
-	a.Extra = nil
-	for _, rr := range up.Extra {
-		switch rr.Header().Rrtype {
-		case dns.TypeOPT, dns.TypeTSIG, dns.TypeSIG: // between us and the upstream
-		default:
-			a.Extra = append(a.Extra, rr)
-		}
-	}
-	return pack(&a, q, tcp)
 }
 
 // pack encodes an answer to q, truncated to what the client takes by UDP.

@@ -5,8 +5,55 @@ import (
 	"hash/fnv"
 	"net/netip"
 
+	"github.com/miekg/dns"
+
 	"github.com/sextant-net/sextant/internal/ipam"
 )
+
+// reverse answers for the networks' prefixes, or returns nil. first is the
+// network that was asked.
+func (v *view) reverse(first *zone, full, owner string, qtype uint16) *outcome {
+	named, ok := ipam.ParseReverse(full)
+	if !ok {
+		return nil
+	}
+	prefix, zones := v.within(named)
+	if zones == nil {
+		return nil
+	}
+	apexPrefix := reverseApex(named.Addr(), prefix)
+	if named.Bits() < apexPrefix.Bits() {
+		return nil // above where our zone is cut
+	}
+	apex := reverseName(apexPrefix)
+	exists := full == apex
+	o := &outcome{ours: true, last: full}
+	if exists && !named.IsSingleIP() {
+		o.answer = atApex(owner, qtype, apex, zones[0])
+	}
+	for _, z := range zones {
+		target, known := z.pointers[named.Addr()]
+		switch {
+		case !named.IsSingleIP(): // RFC 8020: what lies above a name exists
+			exists = exists || z.hasWithin(named)
+		case known:
+			exists = true
+			if len(o.answer) == 0 && (qtype == dns.TypePTR || qtype == dns.TypeANY) {
+				o.answer = []dns.RR{&dns.PTR{Hdr: head(owner, dns.TypePTR, localTTL), Ptr: target}}
+			}
+		}
+	}
+	if !exists && first.hasForwarder(full, apex) {
+		return nil
+	}
+	if len(o.answer) == 0 {
+		o.ns = []dns.RR{soa(apex, zones[0])}
+	}
+	if !exists {
+		o.rcode = dns.RcodeNameError
+	}
+	return o
+}
 
 // reverseApex returns the zone in the reverse trees that holds a within the
 // network's prefix: where the prefix ends inside a label, the next longer one.

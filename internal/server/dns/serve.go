@@ -19,12 +19,12 @@ func (s *Server) packet(from *socket, to *peer, msg []byte) {
 		return
 	}
 	if !s.flying.begin(c) {
-		from.send(pack(failure(v.query, dns.RcodeServerFailure), v.query, false), to)
+		from.send(tooMany(v.ask), to)
 		return
 	}
 	s.work.Go(func() {
 		defer s.flying.end(c)
-		from.send(s.upstream(v, false), to)
+		from.send(s.upstream(v), to)
 	})
 }
 
@@ -35,14 +35,24 @@ func (s *Server) decide(c client, msg []byte) verdict {
 	return s.engine.handle(s.conf.Now(), c, msg)
 }
 
-// upstream turns a question for the upstreams into the client's answer.
-func (s *Server) upstream(v verdict, tcp bool) []byte {
-	m, err := s.forward.ask(*v.ask, func(m *dns.Msg) { s.engine.cache.put(s.conf.Now(), *v.ask, m) })
-	if err != nil {
-		s.conf.Log.Debug("dns: no answer", "name", v.ask.name, "err", err)
-		return pack(failure(v.query, dns.RcodeServerFailure), v.query, tcp)
+// upstream runs errands until the engine has the answer.
+func (s *Server) upstream(v verdict) []byte {
+	for v.ask != nil {
+		m, err := s.forward.ask(v.ask, func(m *dns.Msg) { s.engine.cache.put(s.conf.Now(), v.ask.question, m) })
+		if err != nil {
+			s.conf.Log.Debug("dns: no answer", "name", v.ask.name, "err", err)
+		}
+		s.mu.RLock()
+		v = s.engine.resume(s.conf.Now(), v.ask.inquiry, m)
+		s.mu.RUnlock()
 	}
-	return finish(m, v.query, tcp)
+	return v.answer
+}
+
+// tooMany answers a client that has enough questions under way.
+func tooMany(e *errand) []byte {
+	q := e.inquiry.query
+	return pack(failure(q, dns.RcodeServerFailure), q, e.client.tcp)
 }
 
 // flying counts the questions that wait for an upstream.

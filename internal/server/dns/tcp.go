@@ -2,13 +2,12 @@ package dns
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -21,6 +20,8 @@ const (
 	streamsPerClient  = 16
 	// idle is how long a connection may be quiet (RFC 7766 section 6.2.3).
 	idle = 8 * time.Second
+	// pipelined bounds the queries of one connection that wait for an upstream.
+	pipelined = 16
 	// maxQuery bounds a query, in bytes.
 	maxQuery = 4096
 )
@@ -38,49 +39,70 @@ func (s *Server) stream(from *socket, to *peer, conn net.Conn) {
 	})
 }
 
-// converse answers queries one after the other until the client is done, slow
-// or wrong.
+// converse reads queries until the client is done, slow or wrong. Those that
+// wait for an upstream do not hold up the ones behind them, and are answered
+// when they are ready (RFC 7766 section 6.2.1.1).
 func (s *Server) converse(c client, conn net.Conn) {
-	buf := make([]byte, 512)
+	var writing sync.Mutex
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	places := make(chan struct{}, pipelined)
 	for {
-		if conn.SetDeadline(time.Now().Add(idle)) != nil {
+		msg, err := readFrame(conn)
+		if err != nil {
 			return
 		}
-		var size [2]byte
-		if _, err := io.ReadFull(conn, size[:]); err != nil {
-			return
+		v := s.decide(c, msg)
+		if v.ask == nil {
+			if v.answer == nil || !writeFrame(conn, &writing, v.answer) {
+				return
+			}
+			continue
 		}
-		n := int(binary.BigEndian.Uint16(size[:]))
-		if n < 12 || n > maxQuery {
-			return
+		if !s.flying.begin(c) {
+			if !writeFrame(conn, &writing, tooMany(v.ask)) {
+				return
+			}
+			continue
 		}
-		if n > len(buf) {
-			buf = make([]byte, maxQuery)
-		}
-		if _, err := io.ReadFull(conn, buf[:n]); err != nil {
-			return
-		}
-		a := s.answerStream(c, buf[:n])
-		if a == nil {
-			return
-		}
-		out := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(a)), uint16(len(a))), a...)
-		if _, err := conn.Write(out); err != nil {
-			return
-		}
+		places <- struct{}{}
+		waiting.Go(func() {
+			defer func() { <-places }()
+			defer s.flying.end(c)
+			if a := s.upstream(v); a == nil || !writeFrame(conn, &writing, a) {
+				_ = conn.Close()
+			}
+		})
 	}
 }
 
-func (s *Server) answerStream(c client, msg []byte) []byte {
-	v := s.decide(c, msg)
-	if v.ask == nil {
-		return v.answer
+// readFrame reads one message, for which the client has idle.
+func readFrame(conn net.Conn) ([]byte, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(idle)); err != nil {
+		return nil, err
 	}
-	if !s.flying.begin(c) {
-		return pack(failure(v.query, dns.RcodeServerFailure), v.query, true)
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return nil, err
 	}
-	defer s.flying.end(c)
-	return s.upstream(v, true)
+	n := int(binary.BigEndian.Uint16(size[:]))
+	if n < 12 || n > maxQuery {
+		return nil, fmt.Errorf("a message of %d bytes", n)
+	}
+	msg := make([]byte, n)
+	_, err := io.ReadFull(conn, msg)
+	return msg, err
+}
+
+// writeFrame writes one message and reports whether the client took it.
+func writeFrame(conn net.Conn, writing *sync.Mutex, msg []byte) bool {
+	writing.Lock()
+	defer writing.Unlock()
+	if conn.SetWriteDeadline(time.Now().Add(idle)) != nil {
+		return false
+	}
+	_, err := conn.Write(append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(msg)), uint16(len(msg))), msg...))
+	return err == nil
 }
 
 // streams are the open TCP connections.

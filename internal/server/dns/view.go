@@ -23,6 +23,7 @@ type view struct {
 	lens4    [33]int                  // how many prefixes have this length
 	lens6    [129]int
 	zones    int
+	wild     int // how many of them have wildcards outside of their domains
 }
 
 func newView() *view {
@@ -37,6 +38,9 @@ func (v *view) insert(z *zone) {
 	for full := range z.outside {
 		v.outside[full] = append(v.outside[full], z)
 	}
+	if z.wild {
+		v.wild++
+	}
 	for _, p := range z.Prefixes {
 		v.prefixes[p] = append(v.prefixes[p], z)
 		*v.len(p)++
@@ -48,6 +52,9 @@ func (v *view) remove(z *zone) {
 	without(v.domains, z.domain, z)
 	for full := range z.outside {
 		without(v.outside, full, z)
+	}
+	if z.wild {
+		v.wild--
 	}
 	for _, p := range z.Prefixes {
 		without(v.prefixes, p, z)

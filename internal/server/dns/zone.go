@@ -4,37 +4,30 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/miekg/dns"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// name is what a zone knows of one owner name. A name without addresses is an
-// empty non-terminal (RFC 8020): it exists because something below it does.
-type name struct {
-	v4, v6 []netip.Addr
-}
-
-func (n *name) add(a netip.Addr) {
-	list := &n.v4
-	if a.Is6() {
-		list = &n.v6
-	}
-	if !slices.Contains(*list, a) {
-		*list = append(*list, a)
-	}
-}
-
 // zone is a Zone made ready for lookups. It never changes.
 type zone struct {
 	Zone
 	domain string // canonical: lower case with the last dot; "" if there is none
-	// names are the owner names below domain, canonical; outside are managed
-	// names that lie elsewhere.
+	// names are the owner names below domain, canonical; outside are names
+	// that an operator has elsewhere.
 	names, outside map[string]*name
 	// pointers are the names of addresses, for PTR.
 	pointers map[netip.Addr]string
+	// forward are the forwarders by canonical domain, "." for the rest; nil:
+	// all is asked of the host's resolvers.
+	forward map[string]*route
+	// wild is whether a name outside of the domain begins with "*".
+	wild bool
+
+	sort   sync.Once
+	sorted []netip.Addr // the keys of pointers, in order; see hasWithin
 }
 
 // blocked are labels that no guest may take: they mean something to every
@@ -47,25 +40,34 @@ var blocked = map[string]bool{
 // nameserver is the label of the zone's own name server.
 const nameserver = "ns"
 
-// compile makes a Zone ready for lookups.
+// compile makes a Zone ready for lookups. Who comes first keeps the name: the
+// operator's records, then ports, then names that guests chose.
 func compile(z Zone) *zone {
 	c := &zone{
 		Zone: z, domain: canonical(z.Domain),
 		names: map[string]*name{}, outside: map[string]*name{}, pointers: map[netip.Addr]string{},
+		forward: forwards(z.Forwarders),
 	}
-	c.Records = nil // the maps below hold them
+	c.Records, c.Extra, c.Forwarders = nil, nil, nil // the maps hold them
 	c.Prefixes = nil
 	for _, p := range z.Prefixes {
 		if p = p.Masked(); p.IsValid() && !slices.Contains(c.Prefixes, p) {
 			c.Prefixes = append(c.Prefixes, p)
 		}
 	}
+	for _, r := range z.Extra {
+		c.addExtra(r)
+	}
 	owners := map[string]owner{}
-	for _, managed := range []bool{true, false} {
-		for _, r := range z.Records {
-			if r.Managed == managed {
-				c.add(r, owners)
-			}
+	for _, r := range z.Records {
+		if r.Managed {
+			c.add(r, owners)
+		}
+	}
+	c.pointExtra(z.Extra)
+	for _, r := range z.Records {
+		if !r.Managed {
+			c.add(r, owners)
 		}
 	}
 	if c.domain != "" {
@@ -91,6 +93,14 @@ func (c *zone) add(r Record, owners map[string]owner) {
 	if !ok {
 		return
 	}
+	in := c.outside
+	if inside {
+		in = c.names
+	}
+	n := in[full]
+	if n != nil && len(n.rrs) > 0 && !r.Managed { // the operator's
+		return
+	}
 	o := owner{port: r.Port, mac: r.MAC, managed: r.Managed}
 	if o.port != "" {
 		o.mac = vnet.MAC{}
@@ -100,14 +110,13 @@ func (c *zone) add(r Record, owners map[string]owner) {
 	} else if first != o && !(first.managed && r.Managed) {
 		return
 	}
-	in := c.outside
-	if inside {
-		in = c.names
+	if n == nil {
+		n = &name{}
+		in[full] = n
 	}
-	if in[full] == nil {
-		in[full] = &name{}
+	if !n.add(addr) {
+		return
 	}
-	in[full].add(addr)
 	if _, taken := c.pointers[addr]; !taken {
 		c.pointers[addr] = full
 	}
@@ -154,6 +163,9 @@ func (c *zone) addNameserver() {
 
 // addEmpty adds the names between a record and the zone's apex.
 func (c *zone) addEmpty() {
+	if c.names[c.domain] == nil {
+		c.names[c.domain] = &name{}
+	}
 	for full := range c.names {
 		for {
 			_, parent, _ := strings.Cut(full, ".")
@@ -164,7 +176,19 @@ func (c *zone) addEmpty() {
 			full = parent
 		}
 	}
-	c.names[c.domain] = &name{}
+}
+
+// hasWithin reports whether an address of the prefix has a name.
+func (c *zone) hasWithin(p netip.Prefix) bool {
+	c.sort.Do(func() {
+		c.sorted = make([]netip.Addr, 0, len(c.pointers))
+		for a := range c.pointers {
+			c.sorted = append(c.sorted, a)
+		}
+		slices.SortFunc(c.sorted, netip.Addr.Compare)
+	})
+	i, _ := slices.BinarySearchFunc(c.sorted, p.Masked().Addr(), netip.Addr.Compare)
+	return i < len(c.sorted) && p.Contains(c.sorted[i])
 }
 
 // validLabel reports whether s is a host name label (RFC 1123 section 2.1),
@@ -200,4 +224,14 @@ func canonical(domain string) string {
 // domain.
 func under(full, domain string) bool {
 	return domain != "" && dns.IsSubDomain(domain, full)
+}
+
+// parent returns what is left of a canonical name without its first label; ""
+// for the root.
+func parent(full string) string {
+	_, p, _ := strings.Cut(full, ".")
+	if p == "" && full != "." && full != "" {
+		return "."
+	}
+	return p
 }

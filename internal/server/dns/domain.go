@@ -1,0 +1,81 @@
+package dns
+
+import (
+	"slices"
+	"strings"
+)
+
+// inDomain answers a name at or below a domain of ours. Networks may share a
+// domain; the first that knows the name answers. What no network has a record
+// for is unknown: it may still exist for those below it.
+func inDomain(zones []*zone, full, owner string, qtype uint16, domain string) *outcome {
+	exists := false
+	for _, z := range zones {
+		if n := z.names[full]; n != nil {
+			exists = true
+			if !n.empty() {
+				return found(n, full, owner, qtype, domain, z)
+			}
+		}
+	}
+	if exists {
+		o := found(&name{}, full, owner, qtype, domain, zones[0])
+		o.unknown = len(o.answer) == 0
+		return o
+	}
+	if o := wildcard(zones, full, owner, qtype, domain); o != nil {
+		return o
+	}
+	o := nothing(full, domain, zones[0])
+	o.unknown = true
+	return o
+}
+
+// wildcard answers a name that does not exist from the wildcard of its closest
+// encloser, the longest name above it that does (RFC 4592 section 3.3).
+func wildcard(zones []*zone, full, owner string, qtype uint16, domain string) *outcome {
+	for d := parent(full); len(d) >= len(domain); d = parent(d) {
+		if !slices.ContainsFunc(zones, func(z *zone) bool { return z.names[d] != nil }) {
+			continue
+		}
+		for _, z := range zones {
+			if n := z.names["*."+d]; n != nil && !n.empty() {
+				return found(n, full, owner, qtype, domain, z)
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// elsewhere answers a name that an operator has outside of his networks'
+// domains, or returns nil. Of several networks first's counts before others'.
+// We are not authoritative for what is around it, so that a wildcard stands
+// for everything below it that has no record.
+func (v *view) elsewhere(first *zone, full, owner string, qtype uint16) *outcome {
+	if o := v.outsideAt(first, full, full, owner, qtype); o != nil {
+		return o
+	}
+	if v.wild == 0 {
+		return nil
+	}
+	for d := parent(full); d != ""; d = parent(d) {
+		if o := v.outsideAt(first, "*."+strings.TrimPrefix(d, "."), full, owner, qtype); o != nil {
+			return o
+		}
+	}
+	return nil
+}
+
+// outsideAt answers full from the records at the name at.
+func (v *view) outsideAt(first *zone, at, full, owner string, qtype uint16) *outcome {
+	zones := v.outside[at]
+	if len(zones) == 0 {
+		return nil
+	}
+	z := zones[0]
+	if slices.Contains(zones, first) {
+		z = first
+	}
+	return found(z.outside[at], full, owner, qtype, full, z)
+}
