@@ -78,7 +78,7 @@ func (s scene) after(d time.Duration, change func()) {
 // engine listens if it is told to.
 type engine struct{ active bool }
 
-func newTest(w *world, neighbour func(string, netip.Addr) (vnet.MAC, bool)) *Networks[*engine, *wire] {
+func newTest(w *world, neighbour func(string, netip.Addr) (Sender, bool)) *Networks[*engine, *wire] {
 	begin, entered := time.Now(), ""
 	return New(Config[*engine, *wire]{
 		What: "DHCPv6", Family: vnet.IPv6, Log: slog.New(slog.DiscardHandler), Neighbour: neighbour,
@@ -221,13 +221,13 @@ func TestHeard(t *testing.T) {
 		mac := vnet.MAC{2, 0, 0, 0, 0, 1}
 		s := scene{world: w}
 		moves := false
-		s.Networks = newTest(w, func(link string, ip netip.Addr) (vnet.MAC, bool) {
+		s.Networks = newTest(w, func(link string, ip netip.Addr) (Sender, bool) {
 			s.Lock() // as an agent that asks for problems meanwhile
 			defer s.Unlock()
 			if moves {
 				s.Remove(vnet.ID(link))
 			}
-			return mac, true
+			return Sender{MAC: mac}, true
 		})
 		go s.Run()
 		s.set("", "br0")
