@@ -69,6 +69,10 @@ func (h *hearing) heard() <-chan hear.Heard {
 
 // take works one packet in.
 func (h *hearing) take(p hear.Heard) {
+	if p.Out != 0 {
+		h.withheld(p)
+		return
+	}
 	ev, err := hear.Parse(p.EtherType, p.Packet)
 	if err != nil || ev == nil {
 		h.a.log.Debug("heard what is not understood", "link", p.Link, "mac", p.MAC, "error", err)
@@ -90,6 +94,21 @@ func (h *hearing) take(p hear.Heard) {
 	}
 	h.refresh()
 	h.carryOut(h.engine.Hear(p.Time, holder, ev))
+}
+
+// withheld takes a router advertisement that the rules kept from a port which
+// does not take its default route from there.
+func (h *hearing) withheld(p hear.Heard) {
+	if _, known := h.links[p.Out]; !known {
+		h.lookAgain(p.Time)
+	}
+	port, ok := h.devices[h.links[p.Out].Name]
+	if !ok {
+		return
+	}
+	if h.a.srv.radv.Withheld(h.ports[port].Network, port, p.MAC, p.Packet) {
+		h.a.log.Debug("outside router's advertisement rewritten", "port", port, "router", p.MAC)
+	}
 }
 
 // lookAgain takes the links of the moment: those that we made ourselves are no

@@ -4,10 +4,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"slices"
 	"time"
 
-	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp4"
 	"github.com/sextant-net/sextant/internal/server/dhcp6"
@@ -24,7 +22,6 @@ type servers struct {
 	dhcp4 *dhcp4.Server
 	dhcp6 *dhcp6.Server
 	dns   *dns.Server
-	named *dns.Resolved // the host's own resolver learns our domains
 
 	services map[vnet.ID]*plan.Service
 	guests   map[vnet.ID]*plan.Guest
@@ -46,13 +43,13 @@ type serverConfig struct {
 func newServers(c serverConfig) *servers {
 	granted := func(l vnet.Lease) { c.Claims.Commit(l, nil) }
 	return &servers{
-		radv: radv.New(radv.Config{InNS: c.InNS, Log: c.Log.With("server", "ra"), Now: c.Now}),
+		radv: radv.New(radv.Config{InNS: c.InNS, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
 		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host,
 			Log: c.Log.With("server", "dhcp4"), Now: c.Now}),
 		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host, DUID: c.DUID,
 			Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
-		dns:      dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now}),
-		named:    dns.NewResolved(c.Log.With("server", "resolved")),
+		dns: dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now,
+			Resolved: dns.NewResolved(c.Log.With("server", "resolved"))}), // the host's own resolver learns our domains
 		services: map[vnet.ID]*plan.Service{},
 		guests:   map[vnet.ID]*plan.Guest{},
 		zones:    map[vnet.ID]dns.Zone{},
@@ -76,9 +73,6 @@ func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []vnet.L
 		s.dhcp4.RemoveNetwork(network)
 		s.dhcp6.RemoveNetwork(network)
 		s.dns.RemoveZone(network)
-		if old.NS == "" {
-			s.named.Remove(old.Link)
-		}
 		return
 	case old != nil && reflect.DeepEqual(old, svc):
 		return
@@ -136,30 +130,6 @@ func (s *servers) setReservations(network vnet.ID, rs []vnet.Reservation) {
 	s.dhcp6.SetReservations(network, rs)
 }
 
-// setZone tells the name server a network's names.
-func (s *servers) setZone(z dns.Zone) {
-	if old, ok := s.zones[z.Network]; ok && reflect.DeepEqual(old, z) {
-		return
-	}
-	s.zones[z.Network] = z
-	s.dns.SetZone(z)
-	if z.NS == "" && len(z.Listen) > 0 {
-		s.named.Set(z.Link, z.Listen, hostDomains(z))
-	}
-}
-
-// hostDomains are the zones that the host itself asks us about.
-func hostDomains(z dns.Zone) []string {
-	var out []string
-	if z.Domain != "" {
-		out = append(out, z.Domain)
-	}
-	for _, p := range z.Prefixes {
-		out = append(out, ipam.ReverseZones(p)...)
-	}
-	return out
-}
-
 // lease passes on that a lease came, changed or went by the store's account.
 func (s *servers) lease(l *vnet.Lease, gone bool) {
 	if s.services[l.Network] == nil {
@@ -190,77 +160,5 @@ func (s *servers) problems() map[vnet.ID][]vnet.Problem {
 }
 
 func (s *servers) close() []error {
-	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close(), s.named.Close()}
-}
-
-// usedBy says which IPv6 addresses each port is known to use.
-func usedBy(leases []*vnet.Lease, now time.Time) map[vnet.ID]map[netip.Addr]bool {
-	out := map[vnet.ID]map[netip.Addr]bool{}
-	for _, l := range leases {
-		if l.Port == "" || !l.Address.Is6() || l.Declined || l.Temporary || expired(l, now) {
-			continue
-		}
-		if out[l.Port] == nil {
-			out[l.Port] = map[netip.Addr]bool{}
-		}
-		out[l.Port][l.Address] = true
-	}
-	return out
-}
-
-// publishes reports whether a port's own address is to be found by name. Where
-// guests may make addresses of their own instead, one that the guest does not
-// use must not be published once it is known what it does use.
-func publishes(svc *plan.Service, g *plan.Guest, a plan.GuestAddress, used map[vnet.ID]map[netip.Addr]bool) bool {
-	i := slices.IndexFunc(svc.Subnets, func(s plan.Subnet) bool { return s.ID == a.Subnet })
-	if i < 0 || svc.Subnets[i].Guests != vnet.GuestsSLAACStateful {
-		return true
-	}
-	return len(used[g.Port]) == 0 || used[g.Port][a.Address]
-}
-
-// zoneOf builds a network's names from its service, its ports and the leases
-// of guests without one.
-func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*vnet.Lease, now time.Time) dns.Zone {
-	z := dns.Zone{Network: svc.Network, Project: svc.Project, NS: svc.NS, Link: svc.Link, Domain: svc.Domain}
-	for _, sub := range svc.Subnets {
-		z.Prefixes = append(z.Prefixes, sub.Prefix)
-		if svc.DNS.Serve && sub.Gateway.IsValid() {
-			z.Listen = append(z.Listen, sub.Gateway)
-		}
-	}
-	named := map[vnet.ID]*plan.Guest{}
-	used := usedBy(leases, now)
-	for _, g := range guests {
-		named[g.Port] = g
-		for _, a := range g.Addresses {
-			if !a.Deprecated && publishes(svc, g, a, used) {
-				z.Records = append(z.Records, dns.Record{Name: g.Name, Address: a.Address, Port: g.Port, MAC: g.MAC, Managed: true})
-			}
-		}
-	}
-	// A guest without a port is known by the name it gave to DHCP, also at the
-	// addresses that it was only seen to use.
-	names := map[vnet.MAC]string{}
-	for _, l := range leases {
-		if l.Hostname != "" && !l.MAC.IsZero() && l.Port == "" {
-			names[l.MAC] = l.Hostname
-		}
-	}
-	for _, l := range leases {
-		if l.Declined || l.Temporary || !l.Expires.IsZero() && l.Expires.Before(now) {
-			continue
-		}
-		r := dns.Record{Address: l.Address, Port: l.Port, MAC: l.MAC}
-		if g := named[l.Port]; l.Port != "" && g != nil {
-			r.Name, r.Managed = g.Name, true
-		} else if r.Name = l.Hostname; r.Name == "" {
-			r.Name = names[l.MAC]
-		}
-		if r.Name != "" {
-			z.Records = append(z.Records, r)
-		}
-	}
-	slices.SortStableFunc(z.Records, func(a, b dns.Record) int { return a.Address.Compare(b.Address) })
-	return z
+	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close()}
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // HearGroup is the NFLOG group that carries what guests' ports say in
-// neighbour discovery, ARP and MLD to kernel/hear.
+// neighbour discovery, ARP and MLD to kernel/hear, and the router advertisements
+// that were kept from ports whose default network is another one.
 const HearGroup = 5353
 
 // The verdict chains of table inet sextant. A gateway link's element in the
@@ -124,7 +125,9 @@ table bridge sextant {
 	set ports { type ifname; }
 	set no4 { type ifname; }
 	set no6 { type ifname; }
+	set nodefault { type ifname; }
 	set told { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
+	set withheld { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	chain prerouting {
 		type filter hook prerouting priority -250; policy accept;
 		iifname @no4 ether type { ip, arp } drop
@@ -139,6 +142,19 @@ table bridge sextant {
 	chain tell {
 		update @told { iifname limit rate over 50/second burst 100 packets } return
 		log group %[1]d
+	}
+	chain forward {
+		type filter hook forward priority -200; policy accept;
+		icmpv6 type nd-router-advert oifname @nodefault jump withhold
+	}
+	chain output {
+		type filter hook output priority -200; policy accept;
+		icmpv6 type nd-router-advert oifname @nodefault jump withhold
+	}
+	chain withhold {
+		update @withheld { oifname limit rate over 20/second burst 40 packets } drop
+		log group %[1]d
+		drop
 	}
 }
 `, HearGroup)

@@ -136,10 +136,6 @@ type RA struct {
 	Send          bool
 	DefaultRouter bool // router lifetime above 0
 	Policy        vnet.RAPolicy
-	// Rewrite has the advertisements of an outside router (mode bridged)
-	// withheld from the ports that do not take their default route here, and
-	// sent to them again without it.
-	Rewrite bool
 }
 
 // DNS is the name service of a network.

@@ -46,15 +46,27 @@ func Port(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		out.Items = append(out.Items, Tap{Name: dev, Owner: out.Owner, User: b.Owner, MAC: mac, MTU: mtuOf(f, n)})
 	case vnet.PlugAdopted:
 		out.Guest.Device = b.Device
+		out.Items = append(out.Items, defaultElements(out.Guest)...)
 		return out // somebody else's device; the network's fragment filters it
 	}
 	out.Guest.Device = dev
+	out.Items = append(out.Items, defaultElements(out.Guest)...)
 	if f.Has(vnet.FeatureIPv6) {
 		out.Items = append(out.Items, linkSysctl("", dev, vnet.IPv6, "disable_ipv6", "1"))
 	}
 	out.Items = append(out.Items, portElements(dev, n, modesOf(f, n))...)
 	out.Items = append(out.Items, Member{Link: dev, Bridge: bridge, Owner: out.Owner})
 	return out
+}
+
+// defaultElements keep all router advertisements from a guest whose default
+// network is another one: the address servers tell it what it is to hear on its
+// device.
+func defaultElements(g *Guest) []Item {
+	if g.DefaultRoute {
+		return nil
+	}
+	return []Item{Element{"", "bridge", "nodefault", quote(g.Device), ""}}
 }
 
 // mtuOf is a network's MTU on this host.

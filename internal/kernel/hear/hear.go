@@ -32,8 +32,11 @@ type InNS func(ns string, f func() error) error
 
 // Heard is one packet of a guest.
 type Heard struct {
-	Link      int // index of the bridge port it came in by
-	Bridge    int // index of the bridge; 0 where the kernel does not say
+	Link   int // index of the bridge port it came in by; 0: sent by the host itself
+	Bridge int // index of the bridge; 0 where the kernel does not say
+	// Out is the index of the bridge port that the packet was kept from leaving
+	// by (a router advertisement); 0: it was heard coming in.
+	Out       int
 	MAC       vnet.MAC
 	EtherType uint16 // of Packet: 0x86dd IPv6, 0x0800 IPv4, 0x0806 ARP
 	// Packet starts at the network header and may be cut after snapLen bytes.
@@ -237,6 +240,12 @@ func (l *Listener) take(a nflog.Attribute) int {
 func heardOf(a nflog.Attribute) (Heard, error) {
 	h := Heard{Time: time.Now()}
 	switch {
+	case a.PhysOutDev != nil:
+		h.Out = index(*a.PhysOutDev)
+	case a.OutDev != nil:
+		h.Out = index(*a.OutDev)
+	}
+	switch {
 	case a.Payload == nil || a.HwProtocol == nil:
 		return h, errors.New("no packet in the message")
 	case a.PhysInDev != nil:
@@ -246,15 +255,15 @@ func heardOf(a nflog.Attribute) (Heard, error) {
 		}
 	case a.InDev != nil:
 		h.Link = index(*a.InDev)
-	default:
-		return h, errors.New("no ingress link in the message")
+	case h.Out == 0:
+		return h, errors.New("no link in the message")
 	}
 	switch {
 	case a.HwHeader != nil && len(*a.HwHeader) >= 14:
 		copy(h.MAC[:], (*a.HwHeader)[6:12])
 	case a.HwAddr != nil && len(*a.HwAddr) >= 6:
 		copy(h.MAC[:], *a.HwAddr)
-	default:
+	case h.Out == 0: // the kernel names no MAC of what the host itself sends
 		return h, fmt.Errorf("no source MAC in the message of link %d", h.Link)
 	}
 	h.EtherType = *a.HwProtocol

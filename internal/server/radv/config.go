@@ -3,6 +3,7 @@ package radv
 import (
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/server/listen"
@@ -14,6 +15,9 @@ type Config struct {
 	Log  *slog.Logger     // nil: discard
 	Now  func() time.Time // wall clock, for lifetimes; nil: time.Now
 	Rand *rand.Rand       // nil: seeded at random
+	// Neighbour, if set, says which guest used an address on a link last, as
+	// heard at the guests' ports.
+	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)
 }
 
 // withDefaults fills in what may be left out.

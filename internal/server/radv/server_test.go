@@ -20,7 +20,9 @@ type wire struct {
 	links map[string]int
 	fail  error // of Send
 	sent  []time.Time
-	recv  func(listen.Packet)
+	// frames went out by devices.
+	frames []message
+	recv   func(listen.Packet)
 }
 
 func (w *wire) Index(link string) (int, error) {
@@ -38,6 +40,14 @@ func (w *wire) Send(int, netip.Addr, []byte) error {
 	if w.fail == nil {
 		w.sent = append(w.sent, time.Now())
 	}
+	return w.fail
+}
+
+// SendOn counts as Send does.
+func (w *wire) SendOn(device string, b []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.frames = append(w.frames, message{device: device, data: b})
 	return w.fail
 }
 
@@ -64,7 +74,7 @@ func TestServerTimes(t *testing.T) {
 		s := newServer(Config{Rand: rand.New(rand.NewPCG(1, 2))}, func(_ func(func() error) error, r func(listen.Packet)) (transport, error) {
 			w.recv = r
 			return w, nil
-		}, func() time.Duration { return time.Hour + time.Since(begin) })
+		}, w, func() time.Duration { return time.Hour + time.Since(begin) })
 		go s.nets.Run()
 		s.SetNetwork(service(subnet("2001:db8::/64", vnet.GuestsSLAAC)))
 		time.Sleep(5 * time.Second)
@@ -96,8 +106,8 @@ func TestServerTimes(t *testing.T) {
 		if n := w.count(); n != initialCount+1 {
 			t.Errorf("a new link is not told at once: %d messages", n)
 		}
-		w.recv(listen.Packet{Index: 8, From: netip.MustParseAddr("fe80::1"), HopLimit: 255, Data: solicitation()})
-		w.recv(listen.Packet{Index: 7, From: netip.MustParseAddr("fe80::1"), HopLimit: 255, Data: solicitation()})
+		w.recv(listen.Packet{Index: 8, From: netip.MustParseAddr("fe80::1"), HopLimit: 255, Data: asking()})
+		w.recv(listen.Packet{Index: 7, From: netip.MustParseAddr("fe80::1"), HopLimit: 255, Data: asking()})
 		if n := w.count(); n != initialCount+2 {
 			t.Errorf("%d messages after a solicitation", n)
 		}
