@@ -38,6 +38,7 @@ type Effects struct {
 	Claim   []Claim
 	Release []vnet.Lease // claimed earlier, ended before their time
 	Granted []vnet.Lease // to ports and reservations: need no claim
+	Probe   []Probe      // addresses to be looked for
 }
 
 // Claim is a claim to be made; the engine waits for Committed.

@@ -206,7 +206,7 @@ func (s *Server) send(n *listen.Network[Engine], out []Reply) {
 // the lock, since claims may be answered before Commit returns; nil if nothing
 // does.
 func (s *Server) carryOut(n *listen.Network[Engine], out Effects) func() {
-	if len(out.Granted)+len(out.Release)+len(out.Claim) == 0 {
+	if len(out.Granted)+len(out.Release)+len(out.Claim)+len(out.Probe) == 0 {
 		return nil
 	}
 	return func() {
@@ -218,6 +218,9 @@ func (s *Server) carryOut(n *listen.Network[Engine], out Effects) func() {
 		}
 		for _, c := range out.Claim {
 			s.cfg.Claims.Commit(c.Lease, func(err error) { s.committed(n, c, err) })
+		}
+		for _, p := range out.Probe {
+			s.find(n, p)
 		}
 	}
 }

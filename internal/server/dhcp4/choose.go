@@ -6,75 +6,91 @@ import (
 
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/lease"
+	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// grant is an address for a client.
+// grant is an address for a client; without address it is the subnet that the
+// client is on.
 type grant struct {
 	address netip.Addr
 	sub     *plan.Subnet
-	guest   *plan.Guest // nil: no port
+}
+
+// reaches reports whether the client is where the subnet is: behind its relay,
+// or on the link.
+func (e *engine) reaches(r *request, sub *plan.Subnet) bool {
+	return (r.sub == nil || r.sub == sub) && e.speaks(sub)
 }
 
 // fixed returns the address that is kept for the client: its port's, else one
-// reserved for its MAC, else for its name. A port with addresses only in
-// subnets that are going still gets the newest of these.
+// reserved for it. A port with addresses only in subnets that are going still
+// gets the newest of these.
 func (e *engine) fixed(r *request) (grant, bool) {
-	g := e.guest(r)
-	if g != nil {
-		var best grant
-		for _, a := range g.Addresses {
-			sub := e.SubnetOf(a.Address)
-			if !a.Address.Is4() || sub == nil || !e.Serves(sub) || !e.identifier(sub).IsValid() {
-				continue
-			}
-			if !a.Deprecated && !sub.Deprecated {
-				return grant{a.Address, sub, g}, true
-			}
-			if best.sub == nil {
-				best = grant{a.Address, sub, g}
-			}
+	if r.guest == nil {
+		return e.reserved(r)
+	}
+	var best grant
+	for i := range r.guest.Addresses {
+		a := &r.guest.Addresses[i]
+		if !a.Address.Is4() {
+			continue
 		}
-		return best, best.sub != nil
+		sub := e.SubnetOf(a.Address)
+		if sub == nil || !e.reaches(r, sub) {
+			continue
+		}
+		if !a.Deprecated && !sub.Deprecated {
+			return grant{a.Address, sub}, true
+		}
+		if best.sub == nil {
+			best = grant{a.Address, sub}
+		}
 	}
-	a, ok := e.reserved(r)
-	sub := e.SubnetOf(a)
-	if !ok || sub == nil || !e.Serves(sub) || !e.identifier(sub).IsValid() {
-		return grant{}, false
-	}
-	return grant{a, sub, nil}, true
+	return best, best.sub != nil
 }
 
 // reserved returns the address that is reserved for a client without a port:
-// of several for one MAC or name, the last.
-func (e *engine) reserved(r *request) (a netip.Addr, ok bool) {
-	for _, k := range []lease.Key{{MAC: r.mac}, {Name: r.hostname}} {
-		if k == (lease.Key{}) {
-			continue
-		}
-		for a = range e.Reserved(k) {
-			ok = true
+// by its MAC, else by its DUID, else by its name; of several, the last.
+func (e *engine) reserved(r *request) (g grant, ok bool) {
+	for _, k := range r.reservationKeys() {
+		for a := range e.Reserved(k) {
+			if sub := e.SubnetOf(a); sub != nil && e.reaches(r, sub) {
+				g, ok = grant{a, sub}, true
+			}
 		}
 		if ok {
-			return a, true
+			return g, true
 		}
 	}
-	return a, false
+	return g, false
 }
 
-// guest returns the client's port, or nil.
-func (e *engine) guest(r *request) *plan.Guest { return e.Guest(e.PortOf(r.mac)) }
+// admitted reports whether the client may have a dynamic address.
+func (e *engine) admitted(r *request) bool { return r.guest != nil || e.Admits() }
 
 // choose returns a dynamic address for the client: the one it has or had, else
 // the one it wishes, else one from a pool.
 func (e *engine) choose(r *request, now time.Time) (grant, bool) {
+	e.adopt(r)
+	w := lease.Wish{Client: r.client(), Holder: e.holder(r), Known: r.guest != nil, Fresh: true}
+	if r.requested.IsValid() {
+		w.Addresses = []netip.Addr{r.requested}
+	}
 	for i := range e.Service().Subnets {
 		sub := &e.Service().Subnets[i]
-		if !e.Gives(sub) || !e.identifier(sub).IsValid() {
+		if sub.Family != vnet.IPv4 || !e.Gives(sub) || !e.reaches(r, sub) {
 			continue
 		}
-		if a, ok := e.Choose(r.client, sub, []netip.Addr{r.requested}, true, now); ok {
-			return grant{a, sub, nil}, true
+		if a, ok := e.Pick(&w, sub, now); ok {
+			return grant{a, sub}, true
 		}
 	}
 	return grant{}, false
+}
+
+// takes returns the grant that a client names itself, if it may have it.
+func (e *engine) takes(r *request, sub *plan.Subnet, a netip.Addr, now time.Time) (grant, bool) {
+	w := lease.Wish{Client: r.client(), Holder: e.holder(r), Known: r.guest != nil, Addresses: []netip.Addr{a}}
+	got, ok := e.Pick(&w, sub, now)
+	return grant{a, sub}, ok && got == a
 }

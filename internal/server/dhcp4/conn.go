@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +22,11 @@ const (
 // conn is the sockets of one network namespace.
 type conn struct {
 	*listen.Port
+	finder *finder
 	packet int // AF_PACKET, only sends
+
+	mu    sync.Mutex
+	frame []byte // that is being sent
 }
 
 // open makes the sockets where inNS runs functions and reads until Close.
@@ -29,27 +34,49 @@ func open(inNS func(func() error) error, recv func(listen.Packet)) (dhcp.Transpo
 	c := &conn{packet: -1}
 	err := inNS(func() (err error) {
 		// Protocol 0: it receives nothing.
-		c.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if c.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+			return fmt.Errorf("open a packet socket: %w", err)
+		}
+		c.finder, err = openFinder()
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("open a packet socket: %w", err)
+	if err == nil {
+		c.Port, err = listen.OpenPort(listen.PortConfig{Port: serverPort, MaxMessage: maxMessage}, inNS, recv)
 	}
-	if c.Port, err = listen.OpenPort(listen.PortConfig{Port: serverPort, MaxMessage: maxMessage}, inNS, recv); err != nil {
-		_ = unix.Close(c.packet)
+	if err != nil {
+		if c.packet >= 0 {
+			_ = unix.Close(c.packet)
+		}
+		if c.finder != nil {
+			_ = c.finder.close()
+		}
 		return nil, err
 	}
 	return c, nil
 }
 
 func (c *conn) Send(index int, src vnet.MAC, r dhcp.Reply) error {
+	port := r.Port
+	if port == 0 {
+		port = clientPort
+	}
 	if r.MAC.IsZero() {
-		return c.Port.Send(index, r.From, netip.AddrPortFrom(r.To, clientPort), r.Data)
+		return c.Port.Send(index, r.From, netip.AddrPortFrom(r.To, port), r.Data)
 	}
 	to := &unix.SockaddrLinklayer{Protocol: 0x0008, Ifindex: index, Halen: 6} // ETH_P_IP in network order
 	copy(to.Addr[:], r.MAC[:])
-	return unix.Sendto(c.packet, frame(src, r.MAC, r.From, r.To, r.Data), 0, to)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frame = appendFrame(c.frame[:0], src, r.MAC, r.From, r.To, r.Data)
+	return unix.Sendto(c.packet, c.frame, 0, to)
+}
+
+// Find is of dhcp.Finder.
+func (c *conn) Find(index int, src vnet.MAC, a netip.Addr, done func(taken bool)) {
+	c.finder.find(index, src, a, done)
 }
 
 // Close stops reading. A receiver that is running may still finish.
-func (c *conn) Close() error { return errors.Join(unix.Close(c.packet), c.Port.Close()) }
+func (c *conn) Close() error {
+	return errors.Join(unix.Close(c.packet), c.finder.close(), c.Port.Close())
+}

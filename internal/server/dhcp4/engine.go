@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
-
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/lease"
@@ -13,49 +11,52 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// pending is a request whose claim is under way.
+// engine is the DHCPv4 side of one network. What its steps return to be sent
+// is good until the next step.
+type engine struct {
+	*lease.Book
+	told told
+	// pending are the claims under way, probes the addresses that are looked
+	// for on the link, each by token; waiting and probing are the tokens of
+	// clients.
+	pending map[uint64]*pending
+	waiting map[string]uint64
+	probes  map[uint64]*pending
+	probing map[string]uint64
+	token   uint64
+
+	req    request // that is being answered
+	writer writer
+	out    [1]dhcp.Reply
+}
+
+// pending is a request that waits for a claim or for a probe.
 type pending struct {
 	req   *request
+	grant grant
 	lease vnet.Lease
 	time  time.Duration
 	quiet bool // a decline: nobody waits for an answer
 }
 
-// engine is the DHCPv4 side of one network.
-type engine struct {
-	*lease.Book
-	pending map[uint64]*pending
-	waiting map[string]uint64 // client to token
-	token   uint64
-}
-
 func newEngine(host string) *engine {
-	return &engine{
-		Book: lease.NewBook(lease.Rules{
-			Family: vnet.IPv4, How: vnet.HowDHCPv4, Host: host, Serves: serves, Client: clientOf, Key: reservationKey,
-		}),
+	e := &engine{
 		pending: make(map[uint64]*pending), waiting: make(map[string]uint64),
+		probes: make(map[uint64]*pending), probing: make(map[string]uint64),
 	}
+	e.Book = lease.NewBook(lease.Rules{
+		Family: vnet.IPv4, How: vnet.HowDHCPv4, Host: host, Serves: serves, Client: clientOf, Key: reservationKey,
+		Changed: func(*plan.Service) { e.told = tell(e.Service()) },
+	})
+	return e
 }
 
 // serves reports whether guests of an IPv4 subnet ask us.
 func serves(s *plan.Subnet) bool { return s.Guests == vnet.GuestsDHCP }
 
-// clientOf is the key of a lease's client.
-func clientOf(l *vnet.Lease) string {
-	if l.Client != "" {
-		return "id:" + l.Client
-	}
-	return "mac:" + l.MAC.String()
-}
-
-// reservationKey is how a reservation is found: by MAC or by name.
-func reservationKey(r *vnet.Reservation) lease.Key {
-	if !r.MAC.IsZero() {
-		return lease.Key{MAC: r.MAC}
-	}
-	return lease.Key{Name: dhcp.Label(r.Client)}
-}
+// speaks reports whether guests of a subnet ask us and we have an address to
+// answer from.
+func (e *engine) speaks(s *plan.Subnet) bool { return e.Serves(s) && e.identifier(s).IsValid() }
 
 // identifier is the server identifier towards clients of a subnet: our
 // address in it, else in another one of the link; zero if we have none.
@@ -81,40 +82,54 @@ func (e *engine) isIdentifier(a netip.Addr) bool {
 	return false
 }
 
+// another reports whether a client means another server.
+func (e *engine) another(r *request) bool { return r.server.IsValid() && !e.isIdentifier(r.server) }
+
 // Active reports whether there is anything to serve.
 func (e *engine) Active() bool {
 	for i := range e.Service().Subnets {
-		if s := &e.Service().Subnets[i]; e.Serves(s) && e.identifier(s).IsValid() {
+		if s := &e.Service().Subnets[i]; e.speaks(s) {
 			return true
 		}
 	}
 	return false
 }
 
-// Abandon forgets the claims under way.
+// Abandon forgets the claims and probes under way.
 func (e *engine) Abandon() {
 	clear(e.pending)
 	clear(e.waiting)
+	clear(e.probes)
+	clear(e.probing)
 }
 
 // Receive answers one message.
 func (e *engine) Receive(p listen.Packet, now time.Time) (dhcp.Effects, error) {
-	r, err := parse(p.Data)
-	if err != nil {
+	r := &e.req
+	if err := r.parse(p); err != nil {
+		return dhcp.Effects{}, err
+	}
+	if err := e.identify(r); err != nil {
 		return dhcp.Effects{}, err
 	}
 	e.Table().Expire(now)
 	switch r.kind {
-	case dhcpv4.MessageTypeDiscover:
+	case kindDiscover:
 		return e.discover(r, now), nil
-	case dhcpv4.MessageTypeRequest:
+	case kindRequest:
 		return e.request(r, now), nil
-	case dhcpv4.MessageTypeDecline:
+	case kindDecline:
 		return e.decline(r, now), nil
-	case dhcpv4.MessageTypeRelease:
+	case kindRelease:
 		return e.release(r, now), nil
-	case dhcpv4.MessageTypeInform:
+	case kindInform:
 		return e.inform(r), nil
 	}
 	return dhcp.Effects{}, errNotOurs
+}
+
+// nextToken names one more claim or probe.
+func (e *engine) nextToken() uint64 {
+	e.token++
+	return e.token
 }

@@ -1,7 +1,9 @@
 package dhcp4
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -55,6 +57,9 @@ type fake struct {
 	claims  []vnet.Lease
 	granted []vnet.Lease
 	ended   []vnet.Lease
+	// squat are addresses that somebody answers for; probed were looked for.
+	squat  map[netip.Addr]bool
+	probed []netip.Addr
 }
 
 func newFake(t testing.TB, svc plan.Service) *fake {
@@ -66,31 +71,56 @@ func newFake(t testing.TB, svc plan.Service) *fake {
 // send gives the engine a message and returns the answer, or nil.
 func (f *fake) send(b []byte) (*dhcpv4.DHCPv4, *dhcp.Reply) {
 	f.t.Helper()
-	out, err := f.Receive(listen.Packet{Data: b}, f.now)
+	return f.receive(listen.Packet{Data: b, From: netip.IPv4Unspecified()})
+}
+
+// receive is send for a packet from somewhere.
+func (f *fake) receive(p listen.Packet) (*dhcpv4.DHCPv4, *dhcp.Reply) {
+	f.t.Helper()
+	out, err := f.Receive(p, f.now)
 	if err != nil {
 		return nil, nil
 	}
-	for len(out.Claim) > 0 {
-		c := out.Claim[0]
-		f.claims = append(f.claims, c.Lease)
-		more := f.Committed(c, f.err, f.now)
-		out.Claim = append(out.Claim[1:], more.Claim...)
-		out.Send = append(out.Send, more.Send...)
-		out.Release = append(out.Release, more.Release...)
+	return f.carryOut(out)
+}
+
+// carryOut does what the engine wants, until nothing is left, and returns the
+// answer, or nil.
+func (f *fake) carryOut(out dhcp.Effects) (*dhcpv4.DHCPv4, *dhcp.Reply) {
+	f.t.Helper()
+	var sent []dhcp.Reply
+	for {
+		for _, r := range out.Send {
+			r.Data = bytes.Clone(r.Data)
+			sent = append(sent, r)
+		}
+		f.granted = append(f.granted, out.Granted...)
+		f.ended = append(f.ended, out.Release...)
+		switch {
+		case len(out.Claim) > 0:
+			c := out.Claim[0]
+			f.claims = append(f.claims, c.Lease)
+			out = f.Committed(c, f.err, f.now)
+			continue
+		case len(out.Probe) > 0:
+			p := out.Probe[0]
+			f.probed = append(f.probed, p.Address)
+			out = f.Probed(p, f.squat[p.Address], f.now)
+			continue
+		}
+		break
 	}
-	f.granted = append(f.granted, out.Granted...)
-	f.ended = append(f.ended, out.Release...)
-	if len(out.Send) == 0 {
+	if len(sent) == 0 {
 		return nil, nil
 	}
-	if len(out.Send) > 1 {
-		f.t.Fatalf("%d answers", len(out.Send))
+	if len(sent) > 1 {
+		f.t.Fatalf("%d answers", len(sent))
 	}
-	m, err := dhcpv4.FromBytes(out.Send[0].Data)
+	m, err := dhcpv4.FromBytes(sent[0].Data)
 	if err != nil {
 		f.t.Fatalf("our answer does not parse: %v", err)
 	}
-	return m, &out.Send[0]
+	return m, &sent[0]
 }
 
 // msg is a client's message; zero fields are left out.
@@ -105,6 +135,15 @@ type msg struct {
 	broadcast bool
 	opts      []dhcpv4.Option
 	edit      func(*dhcpv4.DHCPv4)
+}
+
+// oaddr reads an address of the codec; the unspecified one is zero.
+func oaddr(a net.IP) netip.Addr { return addr(a.To4()) }
+
+// parsed reads a message as the server does.
+func parsed(b []byte) (*request, error) {
+	r := new(request)
+	return r, r.parse(listen.Packet{Data: b})
 }
 
 func (m msg) bytes() []byte {
@@ -156,12 +195,12 @@ func (f *fake) dora(m msg) netip.Addr {
 	if o == nil || o.MessageType() != offerM {
 		f.t.Fatalf("no offer for %v: %v", m.mac, o)
 	}
-	m.kind, m.requested, m.server = requestM, addr(o.YourIPAddr).String(), addr(o.ServerIdentifier()).String()
+	m.kind, m.requested, m.server = requestM, oaddr(o.YourIPAddr).String(), oaddr(o.ServerIdentifier()).String()
 	a, _ := f.send(m.bytes())
 	if a == nil || a.MessageType() != ack || !a.YourIPAddr.Equal(o.YourIPAddr) {
 		f.t.Fatalf("no ack of %v: %v", o.YourIPAddr, a)
 	}
-	return addr(a.YourIPAddr)
+	return oaddr(a.YourIPAddr)
 }
 
 func guest(n int, addresses ...string) plan.Guest {

@@ -3,15 +3,18 @@ package dhcp4
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// frame wraps a message to the client in UDP, IPv4 and Ethernet, for a client
-// whose address the kernel cannot resolve yet.
-func frame(src, dst vnet.MAC, from, to netip.Addr, payload []byte) []byte {
+// appendFrame wraps a message to the client in UDP, IPv4 and Ethernet, for a
+// client whose address the kernel cannot resolve yet, and appends it to start,
+// which is empty.
+func appendFrame(start []byte, src, dst vnet.MAC, from, to netip.Addr, payload []byte) []byte {
 	const eth, ip, udp = 14, 20, 8
-	b := make([]byte, eth+ip+udp+len(payload))
+	b := slices.Grow(start, eth+ip+udp+len(payload))[:eth+ip+udp+len(payload)]
+	clear(b[:eth+ip+udp])
 	copy(b, dst[:])
 	copy(b[6:], src[:])
 	binary.BigEndian.PutUint16(b[12:], 0x0800)

@@ -1,137 +1,176 @@
 package dhcp4
 
 import (
-	"encoding/hex"
-	"errors"
-	"net"
-	"net/netip"
 	"time"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/iana"
-
+	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// request is a client's message, read.
-type request struct {
-	m    *dhcpv4.DHCPv4
-	kind dhcpv4.MessageType
-	mac  vnet.MAC
-	// id is option 61 in hex, client what a dynamic lease belongs to.
-	id, client string
-	hostname   string
-	// Zero where the message has none.
-	ciaddr, requested, server netip.Addr
-	asked                     map[uint8]bool // option 55; nil: not said
-	room                      int            // bytes that a reply may have
+// request answers REQUEST in its four kinds (RFC 2131 section 4.3.2).
+func (e *engine) request(r *request, now time.Time) dhcp.Effects {
+	selecting := r.server.IsValid()
+	renewing := !selecting && r.ciaddr.IsValid()
+	address := r.requested
+	if renewing {
+		address = r.ciaddr
+	}
+	if e.another(r) {
+		e.dropOffers(r)
+		return dhcp.Effects{}
+	}
+	if !address.IsValid() || !e.Active() {
+		return dhcp.Effects{}
+	}
+	if g, ok := e.fixed(r); ok {
+		if g.address != address {
+			return e.refuse(r, g.sub)
+		}
+		return e.grant(r, g, now)
+	}
+	if !e.admitted(r) {
+		return dhcp.Effects{}
+	}
+	sub := e.SubnetOf(address)
+	if sub == nil || !e.reaches(r, sub) || sub.Deprecated {
+		return e.refuse(r, nil)
+	}
+	if !e.Usable(sub, address) {
+		return e.refuse(r, sub)
+	}
+	e.adopt(r)
+	own := e.Table().Find(r.client(), sub.ID)
+	switch {
+	case own != nil && own.Lease.Address == address:
+		if own.State != lease.Idle {
+			return e.claim(r, grant{address, sub}, now)
+		}
+	case own != nil || e.Table().At(address) != nil: // it has another one, or somebody else has this
+		return e.refuse(r, sub)
+	case !selecting && !renewing:
+		// INIT-REBOOT without a record: "it MUST remain silent".
+		return dhcp.Effects{}
+	}
+	g, ok := e.takes(r, sub, address, now)
+	if !ok {
+		return e.refuse(r, sub)
+	}
+	return e.claim(r, g, now)
 }
 
-// Errors about messages: they are dropped without an answer.
-var (
-	errSize    = errors.New("not a DHCP message by its size")
-	errOptions = errors.New("too many or broken options")
-	errNotOurs = errors.New("no request of an Ethernet client on this link")
-)
+// grant gives a client the address that is kept for it.
+func (e *engine) grant(r *request, g grant, now time.Time) dhcp.Effects {
+	d := e.leaseTime(r, g.sub, now)
+	return dhcp.Effects{
+		Send:    e.reply(r, kindAck, g, d),
+		Granted: []vnet.Lease{e.record(r, g, now.Add(d))},
+	}
+}
 
-// parse reads a message from a client. It looks at the bounds before the
-// options are unpacked.
-func parse(b []byte) (*request, error) {
-	const fixed = 240 // RFC 2131 section 2: up to and with the magic cookie
-	if len(b) < fixed || len(b) > maxMessage {
-		return nil, errSize
-	}
-	if err := checkOptions(b[fixed:]); err != nil {
-		return nil, err
-	}
-	m, err := dhcpv4.FromBytes(b)
-	if err != nil {
-		return nil, err
-	}
-	r := &request{
-		m: m, kind: m.MessageType(),
-		ciaddr: addr(m.ClientIPAddr), requested: addr(m.RequestedIPAddress()), server: addr(m.ServerIdentifier()),
-		room: minMaxMessage - headers,
-	}
-	copy(r.mac[:], m.ClientHWAddr)
-	if m.OpCode != dhcpv4.OpcodeBootRequest || m.HWType != iana.HWTypeEthernet || len(m.ClientHWAddr) != 6 ||
-		!r.mac.IsUnicast() || !m.GatewayIPAddr.Equal(net.IPv4zero) {
-		return nil, errNotOurs
-	}
-	r.client = "mac:" + r.mac.String()
-	// RFC 2132 section 9.14: at least two bytes.
-	if id := m.Options.Get(dhcpv4.OptionClientIdentifier); len(id) >= 2 && len(id) <= 255 {
-		r.id = hex.EncodeToString(id)
-		r.client = "id:" + r.id
-	}
-	if list := m.Options.Get(dhcpv4.OptionParameterRequestList); len(list) > 0 {
-		r.asked = make(map[uint8]bool, len(list))
-		for _, c := range list {
-			r.asked[c] = true
+// dropOffers forgets what was offered to a client that chose another server.
+func (e *engine) dropOffers(r *request) {
+	for i := range e.Service().Subnets {
+		if en := e.Table().Find(r.client(), e.Service().Subnets[i].ID); en != nil && en.State == lease.Offered {
+			e.Table().Release(en)
 		}
 	}
-	if n, err := m.MaxMessageSize(); err == nil && int(n) > minMaxMessage {
-		r.room = min(int(n), maxMessage) - headers
-	}
-	r.hostname = hostname(m)
-	return r, nil
 }
 
-// checkOptions walks the options without keeping them.
-func checkOptions(b []byte) error {
-	for n := 0; len(b) > 0; n++ {
-		switch {
-		case b[0] == 255:
-			return nil
-		case b[0] == 0:
-			b, n = b[1:], n-1
-			continue
-		case n >= maxOptions || len(b) < 2 || len(b) < 2+int(b[1]):
-			return errOptions
-		}
-		b = b[2+int(b[1]):]
-	}
-	return errOptions
-}
-
-// hostname returns the name that the client gives itself (RFC 4702 before
-// option 12), as one DNS label in lower case, or "".
-func hostname(m *dhcpv4.DHCPv4) string {
-	if f := m.Options.Get(dhcpv4.OptionFQDN); len(f) > 3 {
-		if f[0]&4 == 0 { // RFC 4702 section 2.1: ASCII encoding
-			if s := dhcp.Label(string(f[3:])); s != "" {
-				return s
-			}
-		} else if n := int(f[3]); n > 0 && n < 64 && len(f) >= 4+n {
-			if s := dhcp.Label(string(f[4 : 4+n])); s != "" {
-				return s
-			}
+// claim asks for a dynamic lease to become durable. A client that repeats
+// itself meanwhile gets one answer, to what it sent last.
+func (e *engine) claim(r *request, g grant, now time.Time) dhcp.Effects {
+	d := e.leaseTime(r, g.sub, now)
+	if token, ok := e.waiting[r.client()]; ok {
+		if p := e.pending[token]; p.lease.Address == g.address {
+			p.req = r.keep()
+			return dhcp.Effects{}
 		}
 	}
-	return dhcp.Label(m.HostName())
-}
-
-// addr converts an address of the codec; the unspecified one is zero.
-func addr(ip net.IP) netip.Addr {
-	a, ok := netip.AddrFromSlice(ip)
-	if !ok || a.Unmap().IsUnspecified() {
-		return netip.Addr{}
+	if len(e.pending) >= lease.MaxPending {
+		return dhcp.Effects{}
 	}
-	return a.Unmap()
-}
-
-// wants reports whether the client is to be told an option; unasked says
-// whether one that did not say what it wants is told it.
-func (r *request) wants(code dhcpv4.OptionCode, unasked bool) bool {
-	if r.asked == nil {
-		return unasked
+	if en := e.Table().At(g.address); en == nil || en.State != lease.Bound {
+		e.offer(r, g, now)
 	}
-	return r.asked[code.Code()]
+	return e.ask(&pending{req: r.keep(), lease: e.record(r, g, now.Add(d)), time: d})
 }
 
-// leaseTime is what the client asks for, within what the network gives.
-func (r *request) leaseTime(limit time.Duration) time.Duration {
-	return min(max(r.m.IPAddressLeaseTime(limit), lease.MinTime), limit)
+// ask registers a claim.
+func (e *engine) ask(p *pending) dhcp.Effects {
+	token := e.nextToken()
+	e.pending[token] = p
+	if !p.quiet {
+		e.waiting[p.req.client()] = token
+	}
+	return dhcp.Effects{Claim: []dhcp.Claim{{Token: token, Lease: p.lease}}}
+}
+
+// Committed is told how a claim went, and answers the client.
+func (e *engine) Committed(c dhcp.Claim, err error, now time.Time) dhcp.Effects {
+	p := e.pending[c.Token]
+	if p == nil {
+		return dhcp.Effects{}
+	}
+	r := p.req
+	delete(e.pending, c.Token)
+	if e.waiting[r.client()] == c.Token {
+		delete(e.waiting, r.client())
+	}
+	if p.quiet {
+		return dhcp.Effects{}
+	}
+	gone := e.identify(r) // its port or its relay may be others now
+	sub := e.Subnet(p.lease.Subnet)
+	switch {
+	case vnet.Is(err, vnet.ErrExists):
+		e.Avoid(p.lease.Address, p.lease.Subnet, now)
+		if r.kind != kindDiscover {
+			return e.refuse(r, sub)
+		}
+		if r.tries++; r.tries >= maxTries {
+			return dhcp.Effects{}
+		}
+		return e.discover(r, now)
+	case err != nil:
+		return dhcp.Effects{} // the client asks again
+	case gone != nil || sub == nil || !e.reaches(r, sub) || !e.Usable(sub, p.lease.Address):
+		out := e.refuse(r, sub)
+		out.Release = []vnet.Lease{p.lease}
+		return out
+	}
+	e.Bind(p.lease, r.client())
+	return dhcp.Effects{Send: e.reply(r, kindAck, grant{p.lease.Address, sub}, p.time)}
+}
+
+// leaseTime is how long the client may keep an address of the subnet.
+func (e *engine) leaseTime(r *request, sub *plan.Subnet, now time.Time) time.Duration {
+	limit := e.Service().LeaseTime
+	if limit <= 0 {
+		limit = lease.DefaultTime
+	}
+	limit = max(limit, lease.MinTime)
+	if !sub.ValidUntil.IsZero() {
+		limit = max(lease.MinTime, min(limit, sub.ValidUntil.Sub(now)))
+	}
+	return r.leaseTime(limit).Truncate(time.Second)
+}
+
+// record is the lease that a grant makes.
+func (e *engine) record(r *request, g grant, expires time.Time) vnet.Lease {
+	l := e.Lease(g.address, g.sub.ID, expires)
+	l.Port, l.MAC, l.Client, l.Hostname = r.port(), r.mac, r.clientID(), r.hostname()
+	if d, iaid, ok := duid(r.opts.get(optClient)); ok {
+		l.DUID, l.IAID = d.String(), iaid
+	}
+	return l
+}
+
+// refuse sends a NAK. To who only discovered there is nothing to refuse.
+func (e *engine) refuse(r *request, sub *plan.Subnet) dhcp.Effects {
+	if r.kind != kindRequest {
+		return dhcp.Effects{}
+	}
+	return dhcp.Effects{Send: e.reply(r, kindNak, grant{sub: sub}, 0)}
 }

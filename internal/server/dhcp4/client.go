@@ -1,0 +1,166 @@
+package dhcp4
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+
+	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/server/dhcp"
+	"github.com/sextant-net/sextant/internal/server/lease"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// identify finds out who sent a message: the port whose line a relay names, or
+// where it came in, else the port with that MAC.
+func (e *engine) identify(r *request) error {
+	r.guest, r.sub, r.line = nil, nil, line{}
+	if r.giaddr.IsValid() {
+		if err := e.relayed(r); err != nil {
+			return err
+		}
+		r.guest = e.lineOf(r.line)
+	} else if r.at != "" {
+		r.guest = e.Guest(r.at)
+	}
+	if r.guest == nil {
+		r.guest = e.Guest(e.PortOf(r.mac))
+	}
+	return nil
+}
+
+// port is the client's port, or "".
+func (r *request) port() vnet.ID {
+	if r.guest == nil {
+		return ""
+	}
+	return r.guest.Port
+}
+
+// Where an identifier of RFC 4361 section 6.1 has its parts.
+const (
+	idTypeDUID = 255
+	idIAID     = 1
+	idDUID     = 5
+)
+
+// duid returns what an identifier of RFC 4361 is made of: the same guest says
+// the same to DHCPv6.
+func duid(id []byte) (d ipam.DUID, iaid uint32, ok bool) {
+	if len(id) <= idDUID || id[0] != idTypeDUID {
+		return "", 0, false
+	}
+	d, err := ipam.DUIDFromBytes(id[idDUID:])
+	return d, binary.BigEndian.Uint32(id[idIAID:]), err == nil
+}
+
+// isMAC reports whether an identifier says no more than the MAC does (RFC 2132
+// section 9.14: the hardware type before it).
+func isMAC(id []byte, mac vnet.MAC) bool {
+	return len(id) == 7 && id[0] == ethernet && bytes.Equal(id[1:], mac[:])
+}
+
+// stationKey is the key of a client that is known by its MAC.
+func stationKey(mac vnet.MAC) string { return "mac:" + mac.String() }
+
+// clientOf is the key of a lease's client.
+func clientOf(l *vnet.Lease) string {
+	if l.Client == "" || l.Port != "" || len(l.Client) == 14 && l.Client == "01"+hex.EncodeToString(l.MAC[:]) {
+		return stationKey(l.MAC)
+	}
+	return "id:" + l.Client
+}
+
+// client is the key that the client's dynamic leases belong to. Ports are known
+// by their MAC, whatever they call themselves, and so is firmware: what it
+// calls itself is another name than that of the system it loads.
+func (r *request) client() string {
+	if r.key != "" {
+		return r.key
+	}
+	r.key = stationKey(r.mac)
+	if id := r.opts.get(optClient); r.guest == nil && !isMAC(id, r.mac) && !r.firmware() {
+		if s := r.id(); s != "" {
+			r.key = "id:" + s
+		}
+	}
+	return r.key
+}
+
+// clientID is what a lease of ours says of the client's identifier, so that
+// clientOf finds the key again.
+func (r *request) clientID() string {
+	if r.guest == nil && r.firmware() {
+		return ""
+	}
+	return r.id()
+}
+
+// holder is whom the client's dynamic addresses count against.
+func (e *engine) holder(r *request) string {
+	return lease.Holder(&vnet.Lease{Port: r.port(), MAC: r.mac}, vnet.HowDHCPv4, r.client())
+}
+
+// adopt gives a client that is new by its name the address of its station, if
+// that was had under another name that nobody goes by now: firmware before the
+// system that it loaded, and the other way round after the next start.
+func (e *engine) adopt(r *request) {
+	key := r.client()
+	for i := range e.Service().Subnets {
+		if e.Table().Find(key, e.Service().Subnets[i].ID) != nil {
+			return
+		}
+	}
+	var found *lease.Entry
+	for en := range e.Table().Of(e.holder(r)) {
+		mine := en.Lease.MAC == r.mac && en.Client != "" && (en.State == lease.Bound || en.State == lease.Idle)
+		if mine && (r.firmware() || r.guest != nil || en.Client == stationKey(r.mac)) {
+			found = en
+			break
+		}
+	}
+	if found == nil {
+		return
+	}
+	n := *found
+	l := n.Lease
+	l.Client = r.clientID()
+	if n.State == lease.Bound {
+		e.Bind(l, key)
+		return
+	}
+	e.Table().Remove(found)
+	n = lease.Entry{Lease: l, Client: key, Holder: n.Holder, State: lease.Idle}
+	e.Table().Put(&n)
+}
+
+// reservationKey is how a reservation is found: by MAC, by the DUID of an
+// identifier of RFC 4361, or by name.
+func reservationKey(r *vnet.Reservation) lease.Key {
+	switch {
+	case !r.MAC.IsZero():
+		return lease.Key{MAC: r.MAC}
+	case r.DUID != "":
+		k := lease.Key{DUID: strings.ToLower(r.DUID)}
+		if r.IAID != nil {
+			k.IA, k.IAID = true, *r.IAID
+		}
+		return k
+	}
+	return lease.Key{Name: dhcp.Label(r.Client)}
+}
+
+// reservationKeys are the keys under which the client may have a reservation,
+// the strongest first.
+func (r *request) reservationKeys() []lease.Key {
+	keys := make([]lease.Key, 1, 4)
+	keys[0] = lease.Key{MAC: r.mac}
+	if d, iaid, ok := duid(r.opts.get(optClient)); ok {
+		keys = append(keys, lease.Key{DUID: d.String(), IA: true, IAID: iaid}, lease.Key{DUID: d.String()})
+	}
+	if name := r.hostname(); name != "" {
+		keys = append(keys, lease.Key{Name: name})
+	}
+	return keys
+}
