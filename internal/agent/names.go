@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dns"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// setZone tells the name server a network's names.
+func (s *servers) setZone(z dns.Zone) {
+	if old, ok := s.zones[z.Network]; ok && reflect.DeepEqual(old, z) {
+		return
+	}
+	s.zones[z.Network] = z
+	s.dns.SetZone(z)
+}
+
+// usedBy says which IPv6 addresses each port is known to use.
+func usedBy(leases []*vnet.Lease, now time.Time) map[vnet.ID]map[netip.Addr]bool {
+	out := map[vnet.ID]map[netip.Addr]bool{}
+	for _, l := range leases {
+		if l.Port == "" || !l.Address.Is6() || l.Declined || l.Temporary || expired(l, now) {
+			continue
+		}
+		if out[l.Port] == nil {
+			out[l.Port] = map[netip.Addr]bool{}
+		}
+		out[l.Port][l.Address] = true
+	}
+	return out
+}
+
+// publishes reports whether a port's own address is to be found by name. Where
+// guests may make addresses of their own instead, one that the guest does not
+// use must not be published once it is known what it does use.
+func publishes(svc *plan.Service, g *plan.Guest, a plan.GuestAddress, used map[vnet.ID]map[netip.Addr]bool) bool {
+	i := slices.IndexFunc(svc.Subnets, func(s plan.Subnet) bool { return s.ID == a.Subnet })
+	if i < 0 || svc.Subnets[i].Guests != vnet.GuestsSLAACStateful {
+		return true
+	}
+	return len(used[g.Port]) == 0 || used[g.Port][a.Address]
+}
+
+// zoneOf builds a network's names from its service, its ports and the leases
+// of guests without one.
+func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*vnet.Lease, now time.Time) dns.Zone {
+	z := dns.Zone{
+		Network: svc.Network, Project: svc.Project, NS: svc.NS, Link: svc.Link, Domain: svc.Domain,
+		Extra: svc.DNS.Records, Forwarders: svc.DNS.Forwarders, Upwards: svc.DNS.Upwards,
+		DNS64: svc.DNS.DNS64, Encrypted: svc.DNS.Encrypted,
+	}
+	for _, sub := range svc.Subnets {
+		z.Prefixes = append(z.Prefixes, sub.Prefix)
+		if svc.DNS.Serve && sub.Gateway.IsValid() {
+			z.Listen = append(z.Listen, sub.Gateway)
+		}
+	}
+	named := map[vnet.ID]*plan.Guest{}
+	used := usedBy(leases, now)
+	for _, g := range guests {
+		named[g.Port] = g
+		for _, a := range g.Addresses {
+			if !a.Deprecated && publishes(svc, g, a, used) {
+				z.Records = append(z.Records, dns.Record{Name: g.Name, Address: a.Address, Port: g.Port, MAC: g.MAC, Managed: true})
+			}
+		}
+	}
+	// A guest without a port is known by the name it gave to DHCP, also at the
+	// addresses that it was only seen to use.
+	names := map[vnet.MAC]string{}
+	for _, l := range leases {
+		if l.Hostname != "" && !l.MAC.IsZero() && l.Port == "" {
+			names[l.MAC] = l.Hostname
+		}
+	}
+	for _, l := range leases {
+		if l.Declined || l.Temporary || l.Length != 0 || !l.Expires.IsZero() && l.Expires.Before(now) {
+			continue // a delegated prefix is no address
+		}
+		r := dns.Record{Address: l.Address, Port: l.Port, MAC: l.MAC}
+		if g := named[l.Port]; l.Port != "" && g != nil {
+			r.Name, r.Managed = g.Name, true
+		} else if r.Name = l.Hostname; r.Name == "" {
+			r.Name = names[l.MAC]
+		}
+		if r.Name != "" {
+			z.Records = append(z.Records, r)
+		}
+	}
+	slices.SortStableFunc(z.Records, func(a, b dns.Record) int { return a.Address.Compare(b.Address) })
+	return z
+}
