@@ -40,18 +40,20 @@ var errUsage = errors.New("usage")
 
 // options are what the command line says.
 type options struct {
-	parts  []string
-	rounds int
-	sizes  []int // numbers of networks to compare with the peer
-	large  int   // networks of the large parts
-	ports  int   // ports of the parts that make ports
-	peers  bool  // run the peers, too
-	binary string
-	dir    string // where the candidates keep their state
-	logs   string // directory to keep the candidates' logs in
-	debug  bool   // have Sextant log in detail
-	write  bool
-	page   string
+	parts   []string
+	rounds  int
+	sizes   []int // numbers of networks to compare with the peer
+	large   int   // networks of the large parts
+	ports   int   // ports of the parts that make ports
+	clients int   // new clients of the open range
+	flight  int   // exchanges at a time
+	peers   bool  // run the peers, too
+	binary  string
+	dir     string // where the candidates keep their state
+	logs    string // directory to keep the candidates' logs in
+	debug   bool   // have Sextant log in detail
+	write   bool
+	page    string
 }
 
 // part is one section of the page.
@@ -67,6 +69,9 @@ func allParts() []part {
 		{"networks", "define and start networks until they serve, against libvirtd", runNetworks},
 		{"scale", "a thousand networks, and the memory they take", runScale},
 		{"ports", "ports made through the API by one client", runPorts},
+		{"known", "addresses known beforehand, against Kea and dnsmasq", runKnown},
+		{"open", "addresses of an open range, durable before the reply, against Kea and dnsmasq", runOpen},
+		{"routers", "router discovery, against radvd", runRouters},
 		{"restart", "kill all processes and start again", runRestart},
 	}
 }
@@ -89,6 +94,8 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.rounds, "rounds", 3, "interleaved rounds")
 	f.IntVar(&o.large, "large", 1000, "networks of the parts scale and restart")
 	f.IntVar(&o.ports, "ports", 2000, "ports of the parts ports and restart")
+	f.IntVar(&o.clients, "clients", 20000, "clients for each load on an open range")
+	f.IntVar(&o.flight, "flight", 128, "exchanges at a time")
 	f.BoolVar(&o.peers, "peers", true, "measure the peers, too")
 	f.StringVar(&o.binary, "bin", "bin/sextant", "the program to measure")
 	f.StringVar(&o.dir, "dir", "/var/tmp", "directory for the candidates' state, on the disk that is to be measured")

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/dialect/native/client"
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// addressServer is a candidate that serves a site's clients.
+type addressServer interface {
+	name() string
+	// start makes the network and starts to serve it.
+	start(ctx context.Context) error
+}
+
+// siteSextant is Sextant with a site's network.
+type siteSextant struct {
+	*sextant
+	site *site
+}
+
+func (b *bench) newSiteSextant(s *site) (addressServer, error) {
+	x, err := b.newSextant(s.host)
+	return &siteSextant{x, s}, err
+}
+
+func (s *siteSextant) name() string { return "Sextant" }
+
+func (s *siteSextant) start(ctx context.Context) error {
+	if err := s.sextant.start(ctx); err != nil {
+		return err
+	}
+	mac, err := vnet.ParseMAC(siteMAC)
+	if err != nil {
+		return err
+	}
+	probe := false
+	wish := &vnet.Network{
+		Meta: vnet.Meta{Name: "lan"}, Bridge: siteBridge, MAC: mac, Admit: vnet.AdmitAny,
+		IPv4: vnet.FamilyPolicy{Mode: vnet.EgressNAT, Address: siteGateway4, Ranges: []vnet.Range{{First: siteRange4[0], Last: siteRange4[1]}}},
+		IPv6: vnet.FamilyPolicy{Mode: vnet.EgressNAT66, Address: siteGateway6, Guests: vnet.GuestsStateful,
+			Ranges: []vnet.Range{{First: siteRange6[0], Last: siteRange6[1]}}},
+		DHCP: vnet.DHCPPolicy{Probe: &probe, Limit: 65536},
+	}
+	if s.site.known > 0 {
+		wish.Admit = vnet.AdmitPorts
+	}
+	if _, err := client.Create(ctx, s.api, client.Write{Wait: 30 * time.Second}, wish); err != nil {
+		return err
+	}
+	return s.know(ctx)
+}
+
+// know makes the ports of the known clients, several at a time.
+func (s *siteSextant) know(ctx context.Context) error {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	errs := make([]error, 8)
+	for w := range errs {
+		workers.Go(func() {
+			for c := int(next.Add(1)) - 1; c < s.site.known && errs[w] == nil; c = int(next.Add(1)) - 1 {
+				port := &vnet.Port{Meta: vnet.Meta{Name: fmt.Sprintf("p%d", c)}, Network: "lan", MAC: guestMAC(c)}
+				port.Addresses = append(port.Addresses, known4(c), known6(c))
+				_, errs[w] = client.Create(ctx, s.api, client.Write{}, port)
+			}
+		})
+	}
+	workers.Wait()
+	return errors.Join(errs...)
+}
+
+// addressFigures are what one load on one candidate came to, in all rounds.
+type addressFigures struct {
+	rate, half, most, cpu figures
+	repeated              int
+}
+
+// addressQuestion is one comparison: a load, and the candidates.
+type addressQuestion struct {
+	known   int  // clients that are known beforehand
+	clients int  // of the open range, for each load
+	again   bool // the same clients ask again and again
+	time    time.Duration
+	talks   []addressTalk
+	servers []addressCandidate
+}
+
+// addressTalk is what clients say, the first of them with that number.
+type addressTalk struct {
+	name string
+	from func(q *addressQuestion, first int) talk
+}
+
+type addressCandidate struct {
+	make func(ctx context.Context, s *site) (addressServer, error)
+	// clients is how many take part, 0: all. Who is slow gets fewer, which
+	// does it good.
+	clients int
+	rounds  int // 0: all
+}
+
+// addressResults are the figures by talk and candidate.
+type addressResults map[string]map[string]*addressFigures
+
+// compare runs all candidates in interleaved rounds.
+func (b *bench) compare(ctx context.Context, q *addressQuestion) (addressResults, []string, error) {
+	results := addressResults{}
+	var names []string
+	for round := range b.rounds {
+		for k := range q.servers {
+			c := q.servers[(k+round)%len(q.servers)] // who begins takes turns
+			if c.rounds > 0 && round >= c.rounds {
+				continue
+			}
+			name, err := b.serve(ctx, q, c, results)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", name, err)
+			}
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return results, names, nil
+}
+
+// serve measures one candidate once, with all talks.
+func (b *bench) serve(ctx context.Context, q *addressQuestion, c addressCandidate, results addressResults) (name string, err error) {
+	if err := settle(ctx); err != nil {
+		return "", err
+	}
+	s, err := b.lab.newSite(ctx, q.known)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	server, err := c.make(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	name = server.name()
+	if err := server.start(ctx); err != nil {
+		return name, err
+	}
+	clients := q.clients
+	if c.clients > 0 {
+		clients = c.clients
+	}
+	if q.known > 0 {
+		clients = q.known
+	}
+	if err := s.join(ctx, max(clients, q.known)*len(q.talks)+1); err != nil {
+		return name, err
+	}
+	for _, t := range q.talks {
+		if err := s.serving(ctx, t.from(q, clients*len(q.talks))); err != nil {
+			return name, err
+		}
+	}
+	for i, t := range q.talks {
+		l := s.load(t.from(q, i*clients))
+		l.flight, l.clients, l.limit, l.time = b.flight, clients, clients, q.time
+		if q.known > 0 || q.again {
+			l.limit = 1 << 19
+		}
+		if err := b.measureLoad(ctx, s, name, t.name, l, results); err != nil {
+			return name, err
+		}
+	}
+	return name, nil
+}
+
+// measureLoad runs one load and notes its figures.
+func (b *bench) measureLoad(ctx context.Context, s *site, name, talk string, l *load, results addressResults) error {
+	before, err := s.group.cpu()
+	if err != nil {
+		return err
+	}
+	r, err := l.run(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", talk, err)
+	}
+	after, err := s.group.cpu()
+	if err != nil {
+		return err
+	}
+	if results[talk] == nil {
+		results[talk] = map[string]*addressFigures{}
+	}
+	f := results[talk][name]
+	if f == nil {
+		f = &addressFigures{}
+		results[talk][name] = f
+	}
+	cpu := (after - before).Seconds() * 1e6 / float64(r.done)
+	say("%s, %s: %.0f/s, median %.2f ms, p99 %.2f ms, processor %.0f µs each, %d done in %.2f s, %d repeated", name, talk,
+		r.rate(), 1e3*r.wait(.5), 1e3*r.wait(.99), cpu, r.done, r.elapsed.Seconds(), r.repeated)
+	f.rate.add(r.rate())
+	f.half.add(1e3 * r.wait(.5))
+	f.most.add(1e3 * r.wait(.99))
+	f.cpu.add(cpu)
+	f.repeated += r.repeated
+	return nil
+}
