@@ -43,7 +43,7 @@ type serverConfig struct {
 func newServers(c serverConfig) *servers {
 	granted := func(l vnet.Lease) { c.Claims.Commit(l, nil) }
 	return &servers{
-		radv: radv.New(radv.Config{InNS: c.InNS, Log: c.Log.With("server", "ra"), Now: c.Now}),
+		radv: radv.New(radv.Config{InNS: c.InNS, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
 		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host,
 			Log: c.Log.With("server", "dhcp4"), Now: c.Now}),
 		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host, DUID: c.DUID,
