@@ -30,7 +30,10 @@ var clients = []client{
 		g.networkd("[Match]\nName=eth0\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n[DHCPv4]\nClientIdentifier=mac\n[DHCPv6]\nDUIDType=uuid\nDUIDRawData=5e:7a:00:00:00:00:40:00:80:00:00:00:00:00:00:01\n")
 	}},
 	{"udhcpc", []string{"udhcpc"}, "4", func(g *guest) { g.up(); g.sh("udhcpc -i eth0 -n -q -f -t 20 -T 2") }},
-	{"udhcpc6", nil, "6", func(g *guest) { g.up(); g.sh(udhcpc6(g) + " -i eth0 -n -q -f -t 20 -T 2 -s " + g.net.write("udhcpc6.script", udhcpc6Script)) }},
+	{"udhcpc6", nil, "6", func(g *guest) {
+		g.up()
+		g.sh(udhcpc6(g) + " -i eth0 -n -q -f -t 20 -T 2 -s " + g.net.write("udhcpc6.script", udhcpc6Script))
+	}},
 	{"dhcp6c", []string{"dhcp6c"}, "6", func(g *guest) { g.up(); g.dhcp6c("send ia-na 0; request domain-name-servers;", "id-assoc na 0 { };") }},
 	{"cloudinit", []string{"cloud-init"}, "46", func(g *guest) { g.cloudInit() }},
 }

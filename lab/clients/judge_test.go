@@ -3,6 +3,7 @@ package clients
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -35,3 +36,21 @@ func writeFile(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// section is the part of the text from the first word to the next end after it.
+func section(text, from, to string) string {
+	i := strings.Index(text, from)
+	if i < 0 {
+		return ""
+	}
+	text = text[i:]
+	if j := strings.Index(text, to); j >= 0 {
+		text = text[:j]
+	}
+	return text
+}
+
+// squeeze writes single blanks for several.
+func squeeze(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+func hex(n int) string { return strconv.FormatInt(int64(n), 16) }

@@ -1,0 +1,134 @@
+package clients
+
+import (
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/sextant-net/sextant/internal/netnstest"
+	"github.com/sextant-net/sextant/lab/topo"
+)
+
+// router is a client that asks for a prefix and uses it on eth1.
+type router struct {
+	name  string
+	needs []string
+	get   func(*guest) (end func()) // end gives the prefix back
+}
+
+var routers = []router{
+	{"dhcp6c", []string{"dhcp6c"}, func(g *guest) func() {
+		g.up()
+		g.dhcp6c("send ia-pd 0;", "id-assoc pd 0 { prefix-interface eth1 { sla-id 0; sla-len 8; }; };")
+		return func() { g.sh("kill $(cat /run/dhcp6c.pid)") }
+	}},
+	{"dhcpcd", []string{"dhcpcd"}, func(g *guest) func() {
+		file := g.net.write("dhcpcd.conf", "allowinterfaces eth0 eth1\nnoipv4\nipv6only\nduid\nwaitip 6\ninterface eth0\nia_na 1\nia_pd 2 eth1/0\n")
+		g.sh("dhcpcd -f " + file)
+		return func() { g.sh("dhcpcd -f " + file + " --release eth0 || dhcpcd -f " + file + " --release") }
+	}},
+	{"networkd", nil, func(g *guest) func() {
+		g.sh("mkdir -p /run/systemd/network; printf '[Match]\\nName=eth1\\n[Network]\\nDHCPPrefixDelegation=yes\\nIPv6AcceptRA=no\\n[DHCPPrefixDelegation]\\nSubnetId=0\\n' >/run/systemd/network/20-eth1.network")
+		g.networkd("[Match]\nName=eth0\n[Network]\nDHCP=ipv6\nIPv6AcceptRA=yes\n[DHCPv6]\nPrefixDelegationHint=::/56\nWithoutRA=solicit\n")
+		return nil
+	}},
+}
+
+// TestDelegation: guests that are routers get a prefix for the network behind
+// them; the host routes it to them, so that whoever is behind them is reached,
+// until they give it back.
+func TestDelegation(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "radvd")
+	n := newNetwork(t, "")
+	pool := netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x00::/40", 0x80+n.number()%16))
+	n.sh(t, fmt.Sprintf("sextant subnet create pd network=%s prefix=%v guests=delegation delegate=56", n.name, pool))
+	for _, r := range routers {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			netnstest.NeedCommands(t, r.needs...)
+			n := n.of(t)
+			g := n.port(r.name, "")
+			inner := &guest{Node: n.machine("in-" + r.name), net: n, t: t}
+			if err := n.lab.Link(g.Node, "eth1", inner.Node, "eth0"); err != nil {
+				t.Fatal(err)
+			}
+			g.sh("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.forwarding=1")
+			end := r.get(g)
+			prefix := g.delegated(pool)
+			via := strings.Fields(n.sh(t, "ip -6 route show "+prefix.String()))
+			if len(via) < 5 || !strings.HasPrefix(via[2], "fe80::") || via[4] != n.bridge {
+				t.Errorf("the route of %v is %q", prefix, via)
+			} else {
+				check(t, "the next hop is the guest's", g.sh("ip -6 addr show dev eth0 scope link"), via[2])
+			}
+			contains(t, g.Node, "ip -6 addr show dev eth1 scope global", "inet6 "+strings.TrimSuffix(prefix.Masked().Addr().String(), "::"))
+			g.advertise()
+			var a netip.Addr
+			eventually(t, "the guest behind has an address", func() error {
+				for _, a = range inner.own("eth0") {
+					if prefix.Contains(a) {
+						return nil
+					}
+				}
+				return fmt.Errorf("it has %v", inner.own("eth0"))
+			})
+			contains(t, n.host.Node, "ping -c 1 -W 2 "+a.String(), "1 received")
+			contains(t, inner.Node, "ping -c 1 -W 2 "+topo.Server6.String()+" || ping -c 1 -W 2 "+n.gate6.String(), "1 received")
+			if end == nil {
+				return
+			}
+			end()
+			eventually(t, "the route goes with the prefix", func() error {
+				if out := n.sh(t, "ip -6 route show "+prefix.String()); strings.Contains(out, "via fe80") {
+					return fmt.Errorf("it is there: %s", out)
+				}
+				return nil
+			})
+			for _, l := range n.leases() {
+				if l.Address == prefix.Addr() {
+					t.Errorf("still leased: %+v", l)
+				}
+			}
+		})
+	}
+}
+
+// delegated waits until the guest has a prefix of the pool, and there is a
+// route to it.
+func (g *guest) delegated(pool netip.Prefix) netip.Prefix {
+	g.t.Helper()
+	var p netip.Prefix
+	eventually(g.t, g.Name+" is delegated a prefix", func() error {
+		for _, l := range g.net.leases() {
+			if l.Length > 0 && l.Port == g.port {
+				p = netip.PrefixFrom(l.Address, l.Length)
+				if !pool.Contains(l.Address) || l.Length != 56 || !l.Via.IsLinkLocalUnicast() {
+					return fmt.Errorf("leased: %+v", l)
+				}
+				if out := g.net.sh(g.t, "ip -6 route show "+p.String()); !strings.Contains(out, "via fe80") {
+					return fmt.Errorf("no route to %v: %q", p, out)
+				}
+				return nil
+			}
+		}
+		return fmt.Errorf("listed: %+v", g.net.leases())
+	})
+	return p
+}
+
+// advertise runs radvd on eth1, with whatever prefix is there.
+func (g *guest) advertise() {
+	g.t.Helper()
+	if err := g.WriteFile(g.t.Context(), "/etc/radvd.conf", "interface eth1 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; prefix ::/64 { }; };\n"); err != nil {
+		g.t.Fatal(err)
+	}
+	if _, err := exec.LookPath("radvd"); err != nil {
+		netnstest.Skip(g.t, "needs radvd: run `make deps`")
+	}
+	if _, err := g.Start("radvd", "radvd", "--nodaemon", "--logmethod=stderr", "--config=/etc/radvd.conf", "--pidfile=/run/radvd.pid"); err != nil {
+		g.t.Fatal(err)
+	}
+}
