@@ -14,7 +14,65 @@ import (
 )
 
 // fileEvents are what can happen to a file that somebody writes or replaces.
-const fileEvents = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM
+const fileEvents = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVE_SELF
+
+// maxLinks bounds the symbolic links that lead from one name to a file, as the
+// kernel does.
+const maxLinks = 40
+
+// files is what inotify watches: the directories of files that need not be
+// there, wherever symbolic links lead, and where a directory is missing the
+// nearest above it.
+type files struct {
+	fd    int
+	dirs  map[int32]string // by watch descriptor
+	names map[string]bool  // what matters in them: files, links and missing directories
+}
+
+// arm watches what the paths lead to now. It is called again whenever that may
+// have changed.
+func (f *files) arm(paths ...string) {
+	f.names = map[string]bool{}
+	want := map[string]bool{}
+	for _, path := range paths {
+		for range maxLinks {
+			dir, name := existing(path)
+			want[dir] = true
+			f.names[filepath.Join(dir, name)] = true
+			target, err := os.Readlink(filepath.Join(dir, name))
+			if err != nil {
+				break
+			}
+			if path = target; !filepath.IsAbs(path) {
+				path = filepath.Join(dir, path)
+			}
+		}
+	}
+	for wd, dir := range f.dirs {
+		if !want[dir] {
+			delete(f.dirs, wd)
+			_, _ = unix.InotifyRmWatch(f.fd, uint32(wd))
+		}
+	}
+	for dir := range want {
+		if wd, err := unix.InotifyAddWatch(f.fd, dir, fileEvents); err == nil {
+			f.dirs[int32(wd)] = dir
+		}
+	}
+}
+
+// existing returns the directory of the path without symbolic links, and the
+// name in it; of a directory that is not there the nearest above it, and the
+// name of the missing one.
+func existing(path string) (dir, name string) {
+	for {
+		dir, name = filepath.Dir(path), filepath.Base(path)
+		if real, err := filepath.EvalSymlinks(dir); err == nil || dir == path {
+			return real, name
+		}
+		path = dir
+	}
+}
 
 // watchFiles watches the resolver files, and the directory of named
 // namespaces: a guest's that comes lets its port be made, one of ours that
@@ -26,23 +84,11 @@ func (w *Watcher) watchFiles(ctx context.Context, group *sync.WaitGroup) {
 		return
 	}
 	file := os.NewFile(uintptr(fd), "inotify")
-	dirs := map[int32]string{}
-	names := map[string]bool{}
-	for _, path := range []string{w.opt.Resolv, w.opt.Real} {
-		names[path] = true
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			names[real] = true
-		}
-	}
-	watch := map[string]bool{netns.Dir: true}
-	for n := range names {
-		watch[filepath.Dir(n)] = true
-	}
-	for dir := range watch {
-		if wd, err := unix.InotifyAddWatch(fd, dir, fileEvents); err == nil {
-			dirs[int32(wd)] = dir
-		}
-	}
+	f := &files{fd: fd, dirs: map[int32]string{}}
+	// Anything in the directory of namespaces matters, so the path has a name
+	// more.
+	paths := []string{w.opt.Resolv, w.opt.Real, filepath.Join(netns.Dir, "any")}
+	f.arm(paths...)
 	stop := context.AfterFunc(ctx, func() { file.Close() })
 	group.Go(func() {
 		defer stop()
@@ -53,22 +99,34 @@ func (w *Watcher) watchFiles(ctx context.Context, group *sync.WaitGroup) {
 			if err != nil {
 				return
 			}
-			eachFile(buf[:n], func(wd int32, name string) { w.file(dirs[wd], name, names) })
+			again := false
+			eachFile(buf[:n], func(wd int32, name string) { again = w.file(f, wd, name) || again })
+			if again {
+				f.arm(paths...)
+				w.mu.Lock()
+				w.touch() // also what came before the watch did
+				w.mu.Unlock()
+			}
 		}
 	})
 }
 
-// file takes in that something happened to a file.
-func (w *Watcher) file(dir, name string, resolv map[string]bool) {
-	named := dir == netns.Dir && w.opt.Named(name) // may take locks of its own
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case named:
-		w.drift()
-	case resolv[filepath.Join(dir, name)]:
-		w.touch()
+// file takes in that something happened to a file, and reports whether other
+// directories may have to be watched now. Without a name it is the watched
+// directory itself that went, or events were lost.
+func (w *Watcher) file(f *files, wd int32, name string) (again bool) {
+	dir, known := f.dirs[wd]
+	if name == "" {
+		delete(f.dirs, wd)
+		return known || wd < 0
 	}
+	path := filepath.Join(dir, name)
+	if dir == netns.Dir && w.opt.Named(name) || path == netns.Dir {
+		w.mu.Lock()
+		w.drift()
+		w.mu.Unlock()
+	}
+	return known && f.names[path]
 }
 
 // eachFile cuts what one read of inotify returned into events.

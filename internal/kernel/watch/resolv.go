@@ -6,19 +6,27 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sextant-net/sextant/internal/plan"
 )
+
+// stubs are the addresses of systemd-resolved's own listeners, behind which
+// the file Options.Real names the servers. Another program on a loopback
+// address is asked itself.
+var stubs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 53}), netip.AddrFrom4([4]byte{127, 0, 0, 54})}
+
+func isStub(a netip.Addr) bool { return slices.Contains(stubs, a) }
 
 // resolvers returns the host's own name servers. A local stub is replaced by
 // the servers behind it where those are known; our own listeners are left out,
 // lest questions go round in circles.
 func (w *Watcher) resolvers(f *plan.Facts) []netip.AddrPort {
 	servers := readResolv(w.opt.Resolv)
-	if slices.ContainsFunc(servers, func(a netip.Addr) bool { return a.IsLoopback() }) {
-		if real := readResolv(w.opt.Real); len(real) > 0 {
-			servers = slices.DeleteFunc(servers, netip.Addr.IsLoopback)
+	if slices.ContainsFunc(servers, isStub) {
+		if real := slices.DeleteFunc(readResolv(w.opt.Real), isStub); len(real) > 0 {
+			servers = slices.DeleteFunc(servers, isStub)
 			servers = append(servers, real...)
 		}
 	}
@@ -26,14 +34,19 @@ func (w *Watcher) resolvers(f *plan.Facts) []netip.AddrPort {
 	for _, l := range f.Links {
 		if isOurs(l) {
 			for _, p := range l.Addresses {
-				ours[p.Addr()] = true
+				a := p.Addr()
+				if a.IsLinkLocalUnicast() && a.Is6() { // of this link: the provider's router may have it on another
+					ours[a.WithZone(strconv.Itoa(l.Index))] = true
+					a = a.WithZone(l.Name)
+				}
+				ours[a] = true
 			}
 		}
 	}
 	var out []netip.AddrPort
 	for _, a := range servers {
 		ap := netip.AddrPortFrom(a, 53)
-		if !ours[a.WithZone("")] && !slices.Contains(out, ap) {
+		if !ours[a] && !slices.Contains(out, ap) {
 			out = append(out, ap)
 		}
 	}
