@@ -70,7 +70,8 @@ type Agent struct {
 	calls    chan func() // run in the loop
 	dirty    map[vnet.Ref]bool
 	changed  map[vnet.Ref]bool // objects to report of
-	zones    map[vnet.ID]bool  // networks whose names changed
+	zones    map[vnet.ID]bool  // networks whose names changed; true: reservations, too
+	late     *late             // names that wait
 	failed   map[plan.Key]error
 	climb    bool           // the ladder must be asked again
 	settled  bool           // the store or the kept snapshot has spoken
@@ -110,7 +111,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, log: cfg.Log, snap: plan.NewSnapshot(cfg.Host), facts: &plan.Facts{}, union: newUnion(), index: newIndex(),
 		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
-		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, failed: map[plan.Key]error{},
+		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, late: newLate(), failed: map[plan.Key]error{},
 		refused: map[scoped]bool{}, odd: map[int]time.Time{}, ctx: context.Background(),
 	}
 	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.Log, cfg.Now)
@@ -334,7 +335,7 @@ func (a *Agent) touch(o vnet.Object) {
 	}
 	switch o := o.(type) {
 	case *vnet.Lease:
-		a.zones[o.Network] = true
+		a.renamed(o.Network)
 	case *vnet.Port:
 		a.zones[o.Network] = true
 	case *vnet.Reservation:

@@ -143,21 +143,36 @@ func leasesIn(s *plan.Snapshot, network vnet.ID) []vnet.Lease {
 
 // tellServers brings names and reservations up to date.
 func (a *Agent) tellServers() {
-	for id := range a.zones {
+	for id, more := range a.zones {
 		svc := a.srv.services[id]
 		if svc == nil {
 			continue
 		}
-		var guests []*plan.Guest
-		for _, p := range a.snap.PortsOf(id) {
-			if f := a.union.fragments[vnet.RefOf(p)]; f != nil && f.Guest != nil {
-				guests = append(guests, f.Guest)
-			}
+		if more {
+			a.srv.setReservations(id, a.reservationsOf(id))
 		}
-		a.srv.setZone(zoneOf(svc, guests, a.snap.LeasesOf(id), a.cfg.Now()))
-		a.srv.setReservations(id, a.reservationsOf(id))
+		begun := time.Now()
+		if a.late.hold(id, begun, func() { a.do(func() { a.renamed(id) }) }) {
+			continue
+		}
+		a.srv.setZone(zoneOf(svc, a.guestsOf(id), a.snap.LeasesOf(id), a.cfg.Now()))
+		a.late.took(id, begun, time.Now())
 	}
 	clear(a.zones)
+}
+
+// renamed marks a network of which nothing but names changed.
+func (a *Agent) renamed(network vnet.ID) { a.zones[network] = a.zones[network] }
+
+// guestsOf lists what is known of a network's ports.
+func (a *Agent) guestsOf(network vnet.ID) []*plan.Guest {
+	var guests []*plan.Guest
+	for _, p := range a.snap.PortsOf(network) {
+		if f := a.union.fragments[vnet.RefOf(p)]; f != nil && f.Guest != nil {
+			guests = append(guests, f.Guest)
+		}
+	}
+	return guests
 }
 
 // reservationsOf completes a network's reservations in the prefixes of the
