@@ -78,8 +78,8 @@ func optionText(o []byte) string {
 	switch o[0] {
 	case optPrefix: // by hand: the codec drops R and P
 		s := fmt.Sprintf("prefix %v/%d L=%t A=%t", netip.AddrFrom16([16]byte(o[16:32])), o[2], o[3]&0x80 != 0, o[3]&0x40 != 0)
-		for bit, name := range map[byte]string{0x20: " R", 0x10: " P", 0x0f: " reserved"} {
-			if o[3]&bit != 0 {
+		for i, name := range []string{" R", " P", " 8", " 4", " 2", " 1"} {
+			if o[3]&(0x20>>i) != 0 {
 				s += name
 			}
 		}
