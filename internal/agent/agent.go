@@ -66,6 +66,7 @@ type Agent struct {
 	rep   *reporter
 	keep  *keeper
 	ears  *hearing
+	past  *past
 
 	calls    chan func() // run in the loop
 	dirty    map[vnet.Ref]bool
@@ -73,12 +74,13 @@ type Agent struct {
 	zones    map[vnet.ID]bool  // networks whose names changed; true: reservations, too
 	late     *late             // names that wait
 	failed   map[plan.Key]error
-	climb    bool           // the ladder must be asked again
-	settled  bool           // the store or the kept snapshot has spoken
-	worked   bool           // since the last check
-	compared bool           // everything, since memory was given back
-	resting  bool           // after cleanup, until the next start
-	foreign  []vnet.Problem // what other programs' rules would do to guests
+	orders   map[vnet.ID]*vnet.LeaseOrder // not done yet
+	climb    bool                         // the ladder must be asked again
+	settled  bool                         // the store or the kept snapshot has spoken
+	worked   bool                         // since the last check
+	compared bool                         // everything, since memory was given back
+	resting  bool                         // after cleanup, until the next start
+	foreign  []vnet.Problem               // what other programs' rules would do to guests
 
 	ctx      context.Context            // Run's, for what happens on a packet
 	inside   []string                   // routers' namespaces that are watched
@@ -112,11 +114,12 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Log, snap: plan.NewSnapshot(cfg.Host), facts: &plan.Facts{}, union: newUnion(), index: newIndex(),
 		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
 		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, late: newLate(), failed: map[plan.Key]error{},
-		refused: map[scoped]bool{}, odd: map[int]time.Time{}, ctx: context.Background(),
+		refused: map[scoped]bool{}, odd: map[int]time.Time{}, orders: map[vnet.ID]*vnet.LeaseOrder{}, ctx: context.Background(),
 	}
 	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.Log, cfg.Now)
 	a.rep = newReporter(cfg.Store, cfg.Log)
 	a.keep = newKeeper(cfg.StateDir, cfg.Log)
+	a.past = newPast(cfg.Host, cfg.Now)
 	a.ears = newHearing(a, cfg.Ears)
 	a.srv = newServers(serverConfig{
 		InNS: cfg.InNS, Claims: a.claim, Host: cfg.Host, DUID: cfg.DUID, Log: cfg.Log, Now: cfg.Now,
@@ -186,6 +189,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		if err := a.drain(ctx, in); err != nil {
 			return err
 		}
+		a.obey()
 	}
 }
 
@@ -221,7 +225,11 @@ func (a *Agent) do(f func()) { a.calls <- f }
 func (a *Agent) take(u vnet.Update) {
 	if u.Reset {
 		s := plan.NewSnapshot(a.cfg.Host)
+		clear(a.orders)
 		for _, o := range u.Put {
+			if x, ok := o.(*vnet.LeaseOrder); ok {
+				a.order(x)
+			}
 			s.Put(o)
 		}
 		s.Revision = u.Revision
@@ -245,9 +253,12 @@ func (a *Agent) reset(s *plan.Snapshot) {
 		a.dirty[r] = true
 	}
 	for id, l := range a.snap.Leases {
-		if s.Leases[id] == nil {
+		if now := s.Leases[id]; now == nil {
 			a.srv.lease(l, true)
 			a.claim.forget(l)
+			a.past.ended(l, l.Expires)
+		} else if !now.SameGuest(l) {
+			a.past.ended(l, now.Updated)
 		}
 	}
 	for id := range a.snap.Subnets { // those that are gone meanwhile
@@ -257,6 +268,9 @@ func (a *Agent) reset(s *plan.Snapshot) {
 		a.changed[vnet.Ref{Kind: vnet.KindReservation, ID: id}] = true
 	}
 	a.snap = s
+	for _, n := range s.Retiring() {
+		s.Put(unretired(n, a.cfg.Now()))
+	}
 	for _, r := range plan.Owners(s) {
 		a.dirty[r], a.changed[r] = true, true
 	}
@@ -276,6 +290,13 @@ func (a *Agent) reset(s *plan.Snapshot) {
 }
 
 func (a *Agent) put(o vnet.Object) {
+	switch x := o.(type) {
+	case *vnet.LeaseOrder:
+		a.order(x)
+		return
+	case *vnet.Network:
+		o = unretired(x, a.cfg.Now())
+	}
 	ref := vnet.RefOf(o)
 	old := a.snap.Get(ref)
 	if old != nil && echo(old, o) {
@@ -289,6 +310,9 @@ func (a *Agent) put(o vnet.Object) {
 	a.touch(o)
 	a.changed[ref] = true
 	if l, ok := o.(*vnet.Lease); ok {
+		if was, ok := old.(*vnet.Lease); ok && !was.SameGuest(l) {
+			a.past.ended(was, l.Updated)
+		}
 		a.claim.learn(l)
 		a.srv.lease(l, false)
 		a.ears.lease(l)
@@ -312,6 +336,10 @@ func echo(old, now vnet.Object) bool {
 }
 
 func (a *Agent) remove(r vnet.Ref) {
+	if r.Kind == vnet.KindOrder {
+		delete(a.orders, r.ID)
+		return
+	}
 	old := a.snap.Get(r)
 	if old == nil {
 		return
@@ -325,6 +353,7 @@ func (a *Agent) remove(r vnet.Ref) {
 		}
 		a.claim.forget(l)
 		a.ears.released(l)
+		a.past.ended(l, l.Expires)
 	}
 }
 

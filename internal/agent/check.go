@@ -29,6 +29,7 @@ func (a *Agent) check(ctx context.Context) {
 	a.ears.tick(now)
 	a.adopt(ctx)
 	a.expire(now)
+	a.tellPast(now)
 	a.retry(ctx)
 	if a.cfg.Foreign != nil && now.After(a.lookAt) {
 		a.lookForeign(ctx, now)

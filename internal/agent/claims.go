@@ -30,7 +30,9 @@ type claims struct {
 	mu    sync.Mutex
 	queue []claim
 	known map[leaseKey]vnet.ID // the object that holds an address
-	wake  chan struct{}
+	// batched are the addresses of the batch that is being taken.
+	batched map[leaseKey]bool
+	wake    chan struct{}
 }
 
 type leaseKey struct {
@@ -45,7 +47,7 @@ type claim struct {
 }
 
 func newClaims(store Store, index *index, host string, log *slog.Logger, now func() time.Time) *claims {
-	return &claims{store: store, index: index, host: host, log: log, now: now, known: map[leaseKey]vnet.ID{}, wake: make(chan struct{}, 1)}
+	return &claims{store: store, index: index, host: host, log: log, now: now, known: map[leaseKey]vnet.ID{}, batched: map[leaseKey]bool{}, wake: make(chan struct{}, 1)}
 }
 
 // Commit asks that a lease become durable; done is called once, possibly nil.
@@ -61,8 +63,11 @@ func (c *claims) Commit(l vnet.Lease, done func(error)) {
 }
 
 // Release gives an address back.
-func (c *claims) Release(l vnet.Lease) {
-	c.enqueue(claim{lease: l, release: true, done: func(error) {}})
+func (c *claims) Release(l vnet.Lease) { c.giveBack(l, func(error) {}) }
+
+// giveBack is Release that tells when it is done.
+func (c *claims) giveBack(l vnet.Lease, done func(error)) {
+	c.enqueue(claim{lease: l, release: true, done: done})
 }
 
 func (c *claims) enqueue(x claim) {
@@ -120,10 +125,21 @@ func (c *claims) run(ctx context.Context) {
 	}
 }
 
+// take takes the next batch off the queue. An address is in it once: what the
+// store is told at the same time it may do in any order.
 func (c *claims) take() []claim {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := min(len(c.queue), claimBatch)
+	clear(c.batched)
+	for i := range c.queue[:n] {
+		k := leaseKey{c.queue[i].lease.Network, c.queue[i].lease.Address}
+		if c.batched[k] {
+			n = i
+			break
+		}
+		c.batched[k] = true
+	}
 	batch := append([]claim(nil), c.queue[:n]...)
 	c.queue = append(c.queue[:0], c.queue[n:]...)
 	return batch
@@ -134,16 +150,18 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 	var release []vnet.Ref
 	var putDone, releaseDone []int
 	for i := range batch {
-		l := c.complete(batch[i].lease)
 		if !batch[i].release {
+			l := c.complete(batch[i].lease)
 			put = append(put, &l)
 			putDone = append(putDone, i)
 			continue
 		}
-		if l.ID == "" {
+		id := c.holder(batch[i].lease.Network, batch[i].lease.Address)
+		if id == "" { // it ended meanwhile
+			batch[i].done(nil)
 			continue
 		}
-		release = append(release, vnet.RefOf(&l))
+		release = append(release, vnet.Ref{Kind: vnet.KindLease, ID: id})
 		releaseDone = append(releaseDone, i)
 	}
 	if len(put)+len(release) == 0 {
@@ -189,7 +207,10 @@ func (c *claims) complete(l vnet.Lease) vnet.Lease {
 		l.Family = vnet.IPv6
 	}
 	sub, ok := c.index.subnetOf(l.Network, l.Address)
-	if owner := c.index.ownerOf(l.Network, l.Address); !ok || owner != "" {
+	// Nor has a subnet that is gone, or one that gives prefixes, addresses to
+	// tell apart.
+	nowhere := !ok || sub.Retired || sub.Delegate > 0 && l.Length == 0
+	if owner := c.index.ownerOf(l.Network, l.Address); nowhere || owner != "" {
 		l.Subnet, l.HostPart = "", 0
 		return l
 	}

@@ -104,6 +104,14 @@ func (s *FakeStore) Status(r vnet.Ref, host string) *vnet.Status {
 	return st
 }
 
+// History returns what was observed of a guest, nil if nothing was.
+func (s *FakeStore) History(id vnet.ID) *vnet.LeaseHistory {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, _ := s.observed[id].(*vnet.LeaseHistory)
+	return h
+}
+
 // All returns the objects of a kind.
 func (s *FakeStore) All(k vnet.Kind) []vnet.Object {
 	s.mu.Lock()

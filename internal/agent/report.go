@@ -117,8 +117,11 @@ func (r *reporter) putBack(batch []vnet.Object) {
 			r.events = append(r.events, o)
 			continue
 		}
-		if id := o.GetMeta().ID; r.queue[id] == nil {
-			r.queue[id] = o
+		switch newer := r.queue[o.GetMeta().ID].(type) {
+		case nil:
+			r.queue[o.GetMeta().ID] = o
+		case *vnet.LeaseHistory:
+			newer.Merge(o.(*vnet.LeaseHistory))
 		}
 	}
 }

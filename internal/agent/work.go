@@ -36,7 +36,7 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	clear(a.dirty)
 	c := newChange()
 	for _, r := range owners {
-		a.union.set(plan.FragmentOf(a.snap, a.facts, r), c)
+		a.union.set(a.fragment(r), c)
 	}
 	planned := time.Since(start)
 	// Networks that end are withdrawn while their links are still there.
@@ -108,7 +108,7 @@ func (a *Agent) startServices(owners []vnet.Ref) (fresh bool) {
 			fresh = fresh || a.srv.services[r.ID] == nil
 			a.index.setNetwork(r.ID, f.Service.Subnets)
 			a.srv.setService(r.ID, f.Service, leasesIn(a.snap, r.ID))
-			a.ears.network(f.Service)
+			a.ears.network(onLink(f.Service))
 			a.zones[r.ID] = true
 		}
 	}
@@ -122,6 +122,18 @@ func (a *Agent) startServices(owners []vnet.Ref) (fresh bool) {
 		}
 	}
 	return fresh
+}
+
+// onLink is the service without the subnets that guests are given prefixes
+// from: nothing that is heard on the link is of them.
+func onLink(svc *plan.Service) *plan.Service {
+	delegates := func(s plan.Subnet) bool { return s.Delegate > 0 }
+	if !slices.ContainsFunc(svc.Subnets, delegates) {
+		return svc
+	}
+	c := *svc
+	c.Subnets = slices.DeleteFunc(slices.Clone(svc.Subnets), delegates)
+	return &c
 }
 
 // spaceOf is the namespace that a port of this host is plugged into.
@@ -203,6 +215,9 @@ func (a *Agent) report(owners []vnet.Ref, before map[plan.Key]error) {
 	}
 	for _, owners := range a.union.ownersOf(differing(before, a.failed)) {
 		for _, r := range owners {
+			if l := a.snap.Leases[r.ID]; r.Kind == vnet.KindLease && l != nil {
+				r = vnet.Ref{Kind: vnet.KindNetwork, ID: l.Network} // which reports for it
+			}
 			refs[r] = true
 		}
 	}
@@ -287,6 +302,11 @@ func (a *Agent) networkStatus(s *vnet.Status) {
 		s.State = vnet.StateFailed // on somebody else's bridge nothing of ours may be needed
 	}
 	s.Problems = append(s.Problems, a.foreign...)
+	if len(a.failed) > 0 {
+		for _, l := range a.snap.DelegatedOf(n.ID) {
+			s.Problems = append(s.Problems, a.kernelProblems(l)...)
+		}
+	}
 }
 
 func (a *Agent) portStatus(s *vnet.Status) {

@@ -92,3 +92,12 @@ func (s *Snapshot) retiringBeside(network vnet.ID) []vnet.Ref {
 	}
 	return out
 }
+
+// Retiring lists the networks that have retired prefixes.
+func (s *Snapshot) Retiring() []*vnet.Network {
+	out := make([]*vnet.Network, 0, len(s.retiring))
+	for id := range s.retiring {
+		out = append(out, s.Networks[id])
+	}
+	return out
+}
