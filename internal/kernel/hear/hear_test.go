@@ -21,13 +21,28 @@ table bridge sextant {
 	set hear { typeof iifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	chain hear {
 		update @hear { iifname limit rate over 50/second burst 100 packets } return
-		log group %d
+		log group %[1]d
 	}
 	chain prerouting {
 		type filter hook prerouting priority -250; policy accept;
 		icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld-listener-done, mld2-listener-report } jump hear
 		ether type arp jump hear
 		udp dport { 67, 547 } jump hear
+	}
+	set nodefault { type ifname; elements = { "port1" }; }
+	set withheld { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
+	chain forward {
+		type filter hook forward priority -200; policy accept;
+		icmpv6 type nd-router-advert oifname @nodefault jump withhold
+	}
+	chain output {
+		type filter hook output priority -200; policy accept;
+		icmpv6 type nd-router-advert oifname @nodefault jump withhold
+	}
+	chain withhold {
+		update @withheld { oifname limit rate over 20/second burst 40 packets } drop
+		log group %[1]d
+		drop
 	}
 }
 `
