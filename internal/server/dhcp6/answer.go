@@ -1,66 +1,40 @@
 package dhcp6
 
 import (
-	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/insomniacslk/dhcp/dhcpv6"
-	"github.com/insomniacslk/dhcp/iana"
-
+	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/lease"
-	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-const (
-	kindRenew  = dhcpv6.MessageTypeRenew
-	kindRebind = dhcpv6.MessageTypeRebind
-)
-
-// pending is a message whose claims are under way.
-type pending struct {
-	req     *request
-	client  client
-	answers []answer
-	left    int  // claims
-	failed  bool // some claim failed for now: better no answer than half a one
-	quiet   bool // a decline: nobody waits
-}
-
-// answer is what one IA of a message is told.
-type answer struct {
-	ia     ia
-	gives  []give
-	status iana.StatusCode // StatusSuccess is not told
-}
-
-// solicit advertises addresses, or gives them at once to a client that asks
-// for rapid commit (RFC 9915 section 18.3.1).
-func (e *engine) solicit(r *request, c client, now time.Time) dhcp.Effects {
-	answers := e.answers(r, c, now)
-	if r.rapid && slices.ContainsFunc(answers, func(a answer) bool { return len(a.gives) > 0 }) {
+// solicit advertises addresses and prefixes, or gives them at once to a client
+// that asks for rapid commit (RFC 9915 section 18.3.1).
+func (e *engine) solicit(r *request, c *client, now time.Time) dhcp.Effects {
+	answers := e.answersTo(r, c, now)
+	if p := e.Service().DHCP.RapidCommit; r.rapid && (p == nil || *p) && slices.ContainsFunc(answers, func(a answer) bool { return len(a.gives) > 0 }) {
 		return e.bind(r, c, answers, now)
 	}
 	for i := range answers {
-		for _, g := range answers[i].gives {
-			// Under a flood nothing is remembered: what is advertised follows
-			// from the client, and its request decides.
-			if g.claim && e.Table().Offers() < lease.MaxOffers {
+		for j := range answers[i].gives {
+			// Where nothing is remembered, what is advertised follows from the
+			// client, and its request decides.
+			if g := &answers[i].gives[j]; g.claim && e.Remembers(e.Subnet(g.subnet)) {
 				e.offer(r, c, answers[i].ia, g, now)
 			}
 		}
 	}
-	return dhcp.Effects{Send: e.reply(r, dhcpv6.MessageTypeAdvertise, answers)}
+	return e.send(r, kindAdvertise, answers)
 }
 
-// request gives addresses (RFC 9915 section 18.3.2).
-func (e *engine) request(r *request, c client, now time.Time) dhcp.Effects {
-	answers := e.answers(r, c, now)
-	for i, a := range answers {
-		if slices.ContainsFunc(a.ia.addrs, func(x netip.Addr) bool { return e.SubnetOf(x) == nil }) {
-			answers[i].gives, answers[i].status = nil, iana.StatusNotOnLink
+// request gives addresses and prefixes (RFC 9915 section 18.3.2).
+func (e *engine) request(r *request, c *client, now time.Time) dhcp.Effects {
+	answers := e.answersTo(r, c, now)
+	for i := range answers {
+		a := &answers[i]
+		if !a.ia.prefixes && slices.ContainsFunc(a.ia.wishes, func(w wish) bool { return e.onLink(r, w.address) == nil }) {
+			a.gives, a.status = a.gives[:0], statusNotOnLink
 		}
 	}
 	return e.bind(r, c, answers, now)
@@ -68,21 +42,20 @@ func (e *engine) request(r *request, c client, now time.Time) dhcp.Effects {
 
 // renew prolongs what is still the client's and takes back what is not (RFC
 // 9915 sections 18.3.4 and 18.3.5).
-func (e *engine) renew(r *request, c client, now time.Time) dhcp.Effects {
-	answers := e.answers(r, c, now)
+func (e *engine) renew(r *request, c *client, now time.Time) dhcp.Effects {
+	answers := e.answersTo(r, c, now)
 	for i := range answers {
 		a := &answers[i]
-		bound := len(a.gives) > 0 || e.hasLease(r, a.ia)
-		for _, x := range a.ia.addrs {
-			if !slices.ContainsFunc(a.gives, func(g give) bool { return g.address == x }) {
-				a.gives = append(a.gives, e.takeBack(r, c, a.ia, x, now))
-				bound = bound || e.SubnetOf(x) == nil
+		bound := len(a.gives) > 0 || e.hasLease(r, c, a.ia)
+		for _, w := range a.ia.wishes {
+			if !a.has(w.address, w.length) {
+				a.gives = append(a.gives, e.takeBack(r, c, a.ia, w, now))
+				bound = bound || e.subnetFor(r, a.ia, w) == nil
 			}
 		}
-		switch {
-		case !bound && !(c.has && c.iaid == a.ia.iaid):
-			a.gives, a.status = nil, iana.StatusNoBinding
-		default:
+		if !bound && !(c.has && c.iaid == a.ia.iaid && !a.ia.prefixes) {
+			a.gives, a.status = a.gives[:0], statusNoBinding
+		} else {
 			a.settle()
 		}
 	}
@@ -90,35 +63,43 @@ func (e *engine) renew(r *request, c client, now time.Time) dhcp.Effects {
 	// these in the same answer.
 	for i := range answers {
 		a := &answers[i]
-		if a.status == iana.StatusSuccess && !slices.ContainsFunc(a.gives, func(g give) bool { return g.preferred > 0 }) {
-			a.gives = append(e.assign(r, c, a.ia, now, true), a.gives...)
+		if a.status == statusSuccess && !slices.ContainsFunc(a.gives, func(g give) bool { return g.preferred > 0 }) {
+			n := len(a.gives)
+			e.assign(r, c, a, now, true)
+			slices.Reverse(a.gives[:n])
+			slices.Reverse(a.gives[n:])
+			slices.Reverse(a.gives)
 		}
 	}
 	return e.bind(r, c, answers, now)
 }
 
-// hasLease reports whether an IA has a dynamic lease in any subnet.
-func (e *engine) hasLease(r *request, x ia) bool {
+// subnetFor returns the subnet that something a client names in an IA is of, or
+// nil.
+func (e *engine) subnetFor(r *request, x *ia, w wish) *plan.Subnet {
+	if !x.prefixes {
+		return e.onLink(r, w.address)
+	}
 	for i := range e.Service().Subnets {
-		if en := e.Table().Find(clientName(r.duid, x.iaid), e.Service().Subnets[i].ID); en != nil && en.State == lease.Bound {
-			return true
+		if sub := &e.Service().Subnets[i]; e.Delegates(sub) && sub.Prefix.Contains(w.address) {
+			return sub
 		}
 	}
-	return false
+	return nil
 }
 
-// takeBack returns an address that the client names and that it is not given:
-// with what is left of it if it is the client's in a subnet that goes, else
-// with no lifetime at all.
-func (e *engine) takeBack(r *request, c client, x ia, a netip.Addr, now time.Time) give {
-	g := give{address: a}
-	sub := e.SubnetOf(a)
-	if sub == nil || !e.Serves(sub) {
+// takeBack returns what the client names and is not given: with what is left of
+// it if it is the client's in a subnet that goes, else with no lifetime at all.
+func (e *engine) takeBack(r *request, c *client, x *ia, w wish, now time.Time) give {
+	g := give{address: w.address, length: w.length}
+	sub := e.subnetFor(r, x, w)
+	if sub == nil || !e.Serves(sub) && !e.Delegates(sub) {
 		return g
 	}
-	en := e.Table().At(a)
-	mine := c.has && c.iaid == x.iaid && slices.Contains(c.going, a)
-	leased := en != nil && en.State == lease.Bound && en.Client == clientName(r.duid, x.iaid) && sub.Deprecated && !e.Owned(a)
+	en := e.Table().At(w.address)
+	mine := !x.prefixes && c.has && c.iaid == x.iaid && slices.Contains(c.going, w.address)
+	leased := en != nil && en.State == lease.Bound && en.Lease.Length == w.length && en.Client == c.name(r, x.iaid) &&
+		sub.Deprecated && !e.Owned(w.address)
 	if !mine && !leased {
 		return g
 	}
@@ -132,151 +113,95 @@ func (e *engine) takeBack(r *request, c client, x ia, a netip.Addr, now time.Tim
 	return g
 }
 
-// answers returns what each IA of a message gets.
-//
-// An IA that is only prolonged gets new addresses if it had any: so it follows
-// when the network gets another prefix.
-func (e *engine) answers(r *request, c client, now time.Time) []answer {
-	out := make([]answer, 0, len(r.ias))
-	taken := make(map[netip.Addr]bool)
-	for _, x := range r.ias {
-		fresh := !r.prolongs() || e.hasLease(r, x)
-		a := answer{ia: x, gives: e.assign(r, c, x, now, fresh)}
-		a.gives = slices.DeleteFunc(a.gives, func(g give) bool { return taken[g.address] })
-		for _, g := range a.gives {
-			taken[g.address] = true
+// confirm says whether the client's addresses fit this link (RFC 9915 section
+// 18.3.3). Without an address there is nothing to say.
+func (e *engine) confirm(r *request) dhcp.Effects {
+	status, seen := uint16(statusSuccess), false
+	for i := range r.ias {
+		if r.ias[i].prefixes {
+			continue
 		}
-		if !r.prolongs() {
-			a.settle()
-		}
-		out = append(out, a)
-	}
-	return out
-}
-
-// settle sets the status of an IA that gets nothing.
-func (a *answer) settle() {
-	if len(a.gives) == 0 && a.status == iana.StatusSuccess {
-		a.status = iana.StatusNoAddrsAvail
-	}
-}
-
-// offer keeps a dynamic address for the IA for a short while.
-func (e *engine) offer(r *request, c client, x ia, g give, now time.Time) {
-	name := clientName(r.duid, x.iaid)
-	if en := e.Table().At(g.address); en != nil && en.Client == name {
-		return
-	}
-	e.Offer(vnet.Lease{Address: g.address, Subnet: g.subnet, MAC: c.mac, DUID: r.duid, IAID: x.iaid}, name, now)
-}
-
-// bind replies at once if there is nothing to claim, else when the claims are
-// durable.
-func (e *engine) bind(r *request, c client, answers []answer, now time.Time) dhcp.Effects {
-	p := &pending{req: r, client: c, answers: answers}
-	leases := make(map[netip.Addr]vnet.Lease)
-	for _, a := range answers {
-		for _, g := range a.gives {
-			if g.claim {
-				leases[g.address] = e.record(r, c, a.ia, g, now)
+		for _, w := range r.ias[i].wishes {
+			seen = true
+			if e.onLink(r, w.address) == nil {
+				status = statusNotOnLink
 			}
 		}
 	}
-	if len(leases) == 0 {
-		return e.finish(p, now)
-	}
-	if e.waiting[r.key()] || len(e.pending) >= lease.MaxPending {
-		return dhcp.Effects{} // the client repeats itself: the answer is on its way
-	}
-	for _, a := range answers {
-		for _, g := range a.gives {
-			if g.claim {
-				e.offer(r, c, a.ia, g, now)
-			}
-		}
-	}
-	e.waiting[r.key()] = true
-	var out dhcp.Effects
-	p.left = len(leases)
-	for _, l := range leases {
-		e.token++
-		e.pending[e.token] = p
-		out.Claim = append(out.Claim, dhcp.Claim{Token: e.token, Lease: l})
-	}
-	return out
-}
-
-// Committed is told how a claim went; the last one answers the client.
-func (e *engine) Committed(c dhcp.Claim, err error, now time.Time) dhcp.Effects {
-	p := e.pending[c.Token]
-	if p == nil {
+	if !seen {
 		return dhcp.Effects{}
 	}
-	delete(e.pending, c.Token)
-	if p.quiet {
-		return dhcp.Effects{}
-	}
-	l := c.Lease
+	return e.sendStatus(r, status, nil)
+}
+
+// inform tells options to a client that wants no address (RFC 9915 section
+// 18.3.6).
+func (e *engine) inform(r *request) dhcp.Effects { return e.send(r, kindReply, nil) }
+
+// release ends the leases that the client names (RFC 9915 section 18.3.7).
+func (e *engine) release(r *request, c *client, now time.Time) dhcp.Effects {
 	var out dhcp.Effects
-	switch sub := e.Subnet(l.Subnet); {
-	case err == nil && sub != nil && e.Usable(sub, l.Address):
-		e.Bind(l, clientOf(&l))
-	case err == nil: // the network changed meanwhile
-		out.Release = append(out.Release, l)
-		p.drop(l.Address)
-	case vnet.Is(err, vnet.ErrExists):
-		e.Avoid(l.Address, l.Subnet, now)
-		p.drop(l.Address)
-	default:
-		p.failed = true
-	}
-	if p.left--; p.left > 0 {
-		return out
-	}
-	delete(e.waiting, p.req.key())
-	if p.failed {
-		return out // the client asks again
-	}
-	more := e.finish(p, now)
-	out.Send, out.Granted = more.Send, more.Granted
-	return out
-}
-
-// drop takes an address out of the answers.
-func (p *pending) drop(a netip.Addr) {
-	for i := range p.answers {
-		x := &p.answers[i]
-		x.gives = slices.DeleteFunc(x.gives, func(g give) bool { return g.address == a })
-		x.settle()
-	}
-}
-
-// finish replies, and tells what ports and reservations were given.
-func (e *engine) finish(p *pending, now time.Time) dhcp.Effects {
-	out := dhcp.Effects{Send: e.reply(p.req, dhcpv6.MessageTypeReply, p.answers)}
-	for _, a := range p.answers {
-		for _, g := range a.gives {
-			if !g.kept {
+	var answers []answer
+	for i := range r.ias {
+		x := &r.ias[i]
+		found := false
+		for _, w := range x.wishes {
+			if !x.prefixes && (slices.Contains(c.kept, w.address) || slices.Contains(c.going, w.address)) {
+				found = true
+				if _, ok := e.grants[w.address]; ok {
+					delete(e.grants, w.address)
+					out.Release = append(out.Release, e.Lease(w.address, "", now))
+				}
 				continue
 			}
-			out.Granted = append(out.Granted, e.record(p.req, p.client, a.ia, g, now))
-			if p.client.guest != nil {
-				e.holds[p.client.guest.Port] = hold{p.req.duid, a.ia.iaid}
+			en := e.Table().At(w.address)
+			if en == nil || en.State != lease.Bound || en.Lease.Length != w.length || en.Client != c.name(r, x.iaid) {
+				continue
 			}
+			found = true
+			out.Release = append(out.Release, e.End(en, now))
+		}
+		if !found {
+			answers = append(answers, answer{ia: x, status: statusNoBinding})
 		}
 	}
+	if h, ok := e.holds[c.port]; ok && h.duid == r.duid && r.has(false, h.iaid) {
+		delete(e.holds, c.port)
+	}
+	out.Send = e.sendStatus(r, statusSuccess, answers).Send
 	return out
 }
 
-// record is the lease that a give makes.
-func (e *engine) record(r *request, c client, x ia, g give, now time.Time) vnet.Lease {
-	l := e.Lease(g.address, g.subnet, now.Add(g.valid))
-	l.MAC, l.DUID, l.IAID, l.Hostname = c.mac, r.duid, x.iaid, r.name
-	if c.guest != nil {
-		l.Port = c.guest.Port
+// decline keeps back addresses that the client found in use elsewhere (RFC
+// 9915 section 18.3.8). Prefixes cannot be declined.
+func (e *engine) decline(r *request, c *client, now time.Time) dhcp.Effects {
+	var out dhcp.Effects
+	var answers []answer
+	for i := range r.ias {
+		x := &r.ias[i]
+		found := false
+		for _, w := range x.wishes {
+			if x.prefixes {
+				break
+			}
+			if slices.Contains(c.kept, w.address) || slices.Contains(c.going, w.address) {
+				found = true
+				e.Conflict(w.address, now)
+				continue
+			}
+			en := e.Table().At(w.address)
+			if en == nil || en.Client != c.name(r, x.iaid) || len(e.pending) >= lease.MaxPending {
+				continue
+			}
+			found = true
+			e.token++
+			e.pending[e.token] = &pending{quiet: true}
+			out.Claim = append(out.Claim, dhcp.Claim{Token: e.token, Lease: e.Decline(en, now)})
+		}
+		if !found {
+			answers = append(answers, answer{ia: x, status: statusNoBinding})
+		}
 	}
-	return l
+	out.Send = e.sendStatus(r, statusSuccess, answers).Send
+	return out
 }
-
-// key tells a message from others of its client, but not from its repetition.
-func (r *request) key() string { return fmt.Sprintf("%s %x %d", r.duid, r.m.TransactionID, r.kind) }

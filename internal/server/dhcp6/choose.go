@@ -4,48 +4,214 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// give is an address for an IA.
+// give is an address or a prefix for an IA.
 type give struct {
 	address          netip.Addr
+	length           int // of a prefix; 0: an address
 	subnet           vnet.ID
 	preferred, valid time.Duration
 	claim            bool // dynamic: to be claimed
 	kept             bool // a port's or a reservation's
 }
 
-// assign returns what an IA gets. A dynamic address that is new to the IA is
-// only given if fresh.
-func (e *engine) assign(r *request, c client, x ia, now time.Time, fresh bool) []give {
-	if c.has && c.iaid == x.iaid && len(c.kept) > 0 {
-		var out []give
-		for _, a := range c.kept {
-			sub := e.SubnetOf(a)
-			g := give{address: a, subnet: sub.ID, kept: true}
-			g.preferred, g.valid = e.lifetimes(sub, now)
-			out = append(out, g)
+// answer is what one IA of a message is told.
+type answer struct {
+	ia     *ia
+	gives  []give
+	status uint16 // statusSuccess is not told
+}
+
+// gives reports whether an address or prefix is among what an IA gets.
+func (a *answer) has(addr netip.Addr, length int) bool {
+	for i := range a.gives {
+		if a.gives[i].address == addr && a.gives[i].length == length {
+			return true
 		}
-		return out
 	}
-	if !e.Admits() {
-		return nil
+	return false
+}
+
+// settle sets the status of an IA that gets nothing.
+func (a *answer) settle() {
+	switch {
+	case len(a.gives) > 0 || a.status != statusSuccess:
+	case a.ia.prefixes:
+		a.status = statusNoPrefix
+	default:
+		a.status = statusNoAddrs
 	}
-	var out []give
-	name := clientName(r.duid, x.iaid)
+}
+
+// answersTo returns what each IA of a message gets. Its result is used again by
+// the next call.
+//
+// An IA that is only prolonged gets new addresses if it had any: so it follows
+// when the network gets another prefix.
+func (e *engine) answersTo(r *request, c *client, now time.Time) []answer {
+	out := e.answers[:0]
+	e.beside = 0
+	for i := range r.ias {
+		a := answer{ia: &r.ias[i]}
+		if n := len(out); n < cap(out) {
+			a.gives = out[:n+1][n].gives[:0]
+		}
+		out = append(out, a)
+		e.assign(r, c, &out[i], now, !r.prolongs() || e.hasLease(r, c, a.ia))
+		e.dropTaken(out[:i], &out[i])
+		if !r.prolongs() {
+			out[i].settle()
+		}
+	}
+	e.answers = out
+	return out
+}
+
+// dropTaken takes from an answer what those before have.
+func (e *engine) dropTaken(before []answer, a *answer) {
+	kept := a.gives[:0]
+	for _, g := range a.gives {
+		taken := false
+		for i := range before {
+			taken = taken || before[i].has(g.address, g.length)
+		}
+		if !taken {
+			kept = append(kept, g)
+		}
+	}
+	a.gives = kept
+}
+
+// assign gives an IA what it gets. What is dynamic and new to the IA is only
+// given if fresh.
+func (e *engine) assign(r *request, c *client, a *answer, now time.Time, fresh bool) {
+	if a.ia.prefixes {
+		e.assignPrefix(r, c, a, now, fresh)
+		return
+	}
+	mine := c.has && c.iaid == a.ia.iaid
+	if mine {
+		for _, addr := range c.kept {
+			sub := e.SubnetOf(addr)
+			g := give{address: addr, subnet: sub.ID, kept: true}
+			g.preferred, g.valid = e.lifetimes(sub, now)
+			a.gives = append(a.gives, g)
+		}
+	}
+	if !e.Admits() && (!mine || c.guest == nil) {
+		return
+	}
+	owned := len(a.gives)
 	for i := range e.Service().Subnets {
 		sub := &e.Service().Subnets[i]
-		if !e.Gives(sub) {
+		if !e.Serves(sub) || !e.Gives(sub) || !e.on(r, sub) || gaveOf(a.gives[:owned], sub.ID) {
 			continue
 		}
-		a, ok := e.Choose(name, sub, x.addrs, fresh, now)
-		if !ok {
-			continue
-		}
-		g := give{address: a, subnet: sub.ID, claim: true}
-		g.preferred, g.valid = e.lifetimes(sub, now)
-		out = append(out, g)
+		e.pick(r, c, a, sub, now, fresh)
 	}
-	return out
+}
+
+// gaveOf reports whether something of a subnet is among the gives.
+func gaveOf(gives []give, subnet vnet.ID) bool {
+	for i := range gives {
+		if gives[i].subnet == subnet {
+			return true
+		}
+	}
+	return false
+}
+
+// pick gives an IA something dynamic of a subnet, if there is anything.
+func (e *engine) pick(r *request, c *client, a *answer, sub *plan.Subnet, now time.Time, fresh bool) bool {
+	piece := e.Piece(sub)
+	w := lease.Wish{
+		Client: c.name(r, a.ia.iaid), Holder: c.holderName(r), Known: c.guest != nil, Fresh: fresh, Beside: e.beside,
+		Addresses: e.wishes[:0],
+	}
+	for _, x := range a.ia.wishes {
+		if x.length == piece && !x.address.IsUnspecified() {
+			w.Addresses = append(w.Addresses, x.address)
+		}
+	}
+	e.wishes = w.Addresses
+	if c.port != "" {
+		// A guest that was installed anew, or whose loader and system have IAs
+		// of their own, goes on with what its port has.
+		w.Inherits = func(en *lease.Entry) bool { return !r.has(a.ia.prefixes, en.Lease.IAID) }
+	}
+	addr, ok := e.Pick(&w, sub, now)
+	if !ok {
+		return false
+	}
+	if en := e.Table().At(addr); en == nil || en.State == lease.Idle {
+		e.beside++
+	}
+	g := give{address: addr, length: piece, subnet: sub.ID, claim: true}
+	g.preferred, g.valid = e.lifetimes(sub, now)
+	a.gives = append(a.gives, g)
+	return true
+}
+
+// assignPrefix gives an IA_PD one prefix: what it has, else of the subnet that
+// fits the client's wishes best (RFC 9915 section 18.3.9, RFC 8168).
+func (e *engine) assignPrefix(r *request, c *client, a *answer, now time.Time, fresh bool) {
+	svc := e.Service()
+	tried := 0
+	for range svc.Subnets {
+		best, rank := -1, 0
+		for i := range svc.Subnets {
+			sub := &svc.Subnets[i]
+			if i < 64 && tried&(1<<i) != 0 || !e.Delegates(sub) || !e.Gives(sub) {
+				continue
+			}
+			if n := e.rank(r, c, a.ia, sub); best < 0 || n < rank {
+				best, rank = i, n
+			}
+		}
+		if best < 0 || best >= 63 || e.pick(r, c, a, &svc.Subnets[best], now, fresh) {
+			return
+		}
+		tried |= 1 << best
+	}
+}
+
+// rank says how well a subnet fits an IA_PD, the best with the lowest: it has
+// something of it; it names a prefix in it; the length is the one it wants; a
+// little wider; a little narrower.
+func (e *engine) rank(r *request, c *client, x *ia, sub *plan.Subnet) int {
+	if en := e.Table().Find(c.name(r, x.iaid), sub.ID); en != nil && en.State == lease.Bound && e.Usable(sub, en.Lease.Address) {
+		return 0
+	}
+	piece, least := e.Piece(sub), 1000
+	for _, w := range x.wishes {
+		n := 1000
+		switch {
+		case w.length == piece && !w.address.IsUnspecified() && sub.Prefix.Contains(w.address):
+			n = 1
+		case w.length == piece || w.length == 0:
+			n = 2
+		case piece < w.length:
+			n = 2 + w.length - piece
+		default:
+			n = 200 + piece - w.length
+		}
+		least = min(least, n)
+	}
+	return least
+}
+
+// hasLease reports whether an IA has a dynamic lease in any subnet.
+func (e *engine) hasLease(r *request, c *client, x *ia) bool {
+	name := c.name(r, x.iaid)
+	for i := range e.Service().Subnets {
+		sub := &e.Service().Subnets[i]
+		if en := e.Table().Find(name, sub.ID); en != nil && en.State == lease.Bound && e.Delegates(sub) == x.prefixes {
+			return true
+		}
+	}
+	return false
 }

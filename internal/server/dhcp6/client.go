@@ -2,7 +2,7 @@ package dhcp6
 
 import (
 	"net/netip"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,13 +15,14 @@ import (
 
 // client is who sent a message.
 type client struct {
-	guest    *plan.Guest // nil: no port
+	guest    *plan.Guest // nil: no port that is known
+	port     vnet.ID     // "": none
 	mac      vnet.MAC    // zero: not known
 	admitted bool
-	// kept are the addresses of the port or of reservations, by whether they
-	// are to be used for anything new.
+	// kept are the addresses of the port or of reservations, going those of
+	// them that are not to be used for anything new.
 	kept, going []netip.Addr
-	// iaid is the IA that gets them; any is for every IA of a message to say
+	// iaid is the IA_NA that gets them; has is for every IA of a message to say
 	// whether it is there at all.
 	iaid uint32
 	has  bool
@@ -30,31 +31,48 @@ type client struct {
 // identify finds out who a message is from.
 func (e *engine) identify(r *request) client {
 	port, mac := e.portOf(r)
-	c := client{mac: mac, admitted: e.Admits()}
+	c := client{port: port, mac: mac, admitted: e.Admits(), kept: e.kept[:0], going: e.going[:0]}
 	if g := e.Guest(port); g != nil {
 		c.guest, c.admitted = g, true
 		if c.mac.IsZero() {
 			c.mac = g.MAC
 		}
-		for _, a := range g.Addresses {
-			e.keep(&c, a.Address, a.Deprecated)
+		for i := range g.Addresses {
+			e.keep(r, &c, g.Addresses[i].Address, g.Addresses[i].Deprecated)
 		}
-		e.learn(r.duid, port)
-	}
-	if c.guest == nil {
+		e.learn(r, port)
+	} else {
+		c.port = ""
 		e.reservedFor(r, &c)
 	}
-	if len(c.kept)+len(c.going) > 0 && len(r.ias) > 0 {
-		c.iaid, c.has = e.holder(r, port)
+	if !c.has && (c.guest != nil || len(c.kept)+len(c.going) > 0) {
+		c.iaid, c.has = e.holder(r, c.port)
 	}
+	e.kept, e.going = c.kept, c.going
 	return c
 }
 
+// on reports whether a subnet is on the client's link.
+func (e *engine) on(r *request, sub *plan.Subnet) bool {
+	return !r.link.IsValid() || sub.Prefix.Contains(r.link)
+}
+
+// onLink returns the subnet on the client's link that an address is in, or nil.
+func (e *engine) onLink(r *request, a netip.Addr) *plan.Subnet {
+	if sub := e.SubnetOf(a); sub != nil && e.on(r, sub) {
+		return sub
+	}
+	return nil
+}
+
 // keep adds an address that is the client's own.
-func (e *engine) keep(c *client, a netip.Addr, deprecated bool) {
-	sub := e.SubnetOf(a)
+func (e *engine) keep(r *request, c *client, a netip.Addr, deprecated bool) {
+	if !a.Is6() {
+		return
+	}
+	sub := e.onLink(r, a)
 	switch {
-	case !a.Is6() || sub == nil || !e.Serves(sub):
+	case sub == nil || !e.Serves(sub):
 	case deprecated || sub.Deprecated:
 		c.going = append(c.going, a)
 	default:
@@ -62,56 +80,141 @@ func (e *engine) keep(c *client, a netip.Addr, deprecated bool) {
 	}
 }
 
-// portOf finds the port that a message is from, and the MAC it is known by.
+// portOf finds the port that a message is from, and the MAC it is known by, in
+// the order of the package comment.
 func (e *engine) portOf(r *request) (vnet.ID, vnet.MAC) {
-	if !r.mac.IsZero() { // seen behind the guard: nothing else counts
-		return e.PortOf(r.mac), r.mac
+	switch {
+	case r.Port != "":
+		return r.Port, r.MAC
+	case !r.MAC.IsZero(): // seen behind the guard: nothing else counts
+		return e.PortOf(r.MAC), r.MAC
+	case len(r.hops) > 0 && !r.trusted:
+		return "", vnet.MAC{}
+	}
+	var told vnet.MAC
+	if len(r.hops) > 0 {
+		var port vnet.ID
+		if port, told = e.portOfRelays(r); port != "" || !told.IsZero() {
+			return port, told
+		}
 	}
 	seen, fromAddress := ipam.MACOf(vnet.InterfaceID(r.peer))
 	if port := e.PortOf(seen); fromAddress && port != "" {
 		return port, seen
 	}
-	mac, ok := macOfDUID(r.raw)
+	mac, ok := r.raw.MAC()
+	ok = ok && mac.IsUnicast()
 	if port := e.PortOf(mac); ok && port != "" && !fromAddress {
 		return port, mac
 	}
 	if fromAddress { // a machine of its own, perhaps a clone with another's DUID
 		return "", seen
 	}
-	if port := e.known[r.duid]; r.duid != "" && port != "" {
+	if port := e.learnt(r); port != "" {
 		if g := e.Guest(port); g != nil {
 			return port, g.MAC
 		}
-		return port, vnet.MAC{}
+	}
+	if !ok {
+		mac = vnet.MAC{}
 	}
 	return "", mac
 }
 
-// learn remembers the DUID of a port.
-func (e *engine) learn(duid string, port vnet.ID) {
-	if duid == "" || e.known[duid] == port {
+// known is how a client was seen with a port: by DUID and IAID, or by DUID
+// alone in messages without an IA.
+type known struct {
+	duid string
+	iaid uint32
+	any  bool
+}
+
+// learn remembers the DUID and the IAIDs of a port.
+func (e *engine) learn(r *request, port vnet.ID) {
+	if r.duid == "" {
+		return
+	}
+	e.remember(known{duid: r.duid, any: true}, port)
+	for i := range r.ias {
+		e.remember(known{duid: r.duid, iaid: r.ias[i].iaid}, port)
+	}
+}
+
+func (e *engine) remember(k known, port vnet.ID) {
+	if e.known[k] == port {
 		return
 	}
 	if len(e.known) >= maxKnown {
 		clear(e.known) // they come again with the next message
 	}
-	e.known[duid] = port
+	e.known[k] = port
 }
 
-// holder returns the IAID that gets a port's addresses: the one that has them
-// if it is in the message; else the first, unless the message only prolongs
-// another IA of the client that has them.
+// learnt returns the port that was seen with the client's DUID and IAID.
+func (e *engine) learnt(r *request) vnet.ID {
+	for i := range r.ias {
+		if port := e.known[known{duid: r.duid, iaid: r.ias[i].iaid}]; port != "" {
+			return port
+		}
+	}
+	if len(r.ias) > 0 || r.duid == "" {
+		return ""
+	}
+	return e.known[known{duid: r.duid, any: true}]
+}
+
+// holder returns the IAID of the IA_NA that gets a port's addresses: the one
+// that has them if it is in the message; else the first, unless the message
+// only prolongs another IA of the client that has them.
 func (e *engine) holder(r *request, port vnet.ID) (uint32, bool) {
 	h, held := e.holds[port]
 	if port != "" && held && h.duid == r.duid {
-		if slices.ContainsFunc(r.ias, func(x ia) bool { return x.iaid == h.iaid }) {
+		if r.has(false, h.iaid) {
 			return h.iaid, true
 		}
 		if r.prolongs() {
 			return 0, false
 		}
 	}
-	return r.ias[0].iaid, true
+	for i := range r.ias {
+		if !r.ias[i].prefixes {
+			return r.ias[i].iaid, true
+		}
+	}
+	return 0, false
+}
+
+// name is the key of the client of a dynamic address. A port's belong to the
+// port, whatever DUID its present system has; others' to the DUID.
+func (c *client) name(r *request, iaid uint32) string { return clientName(c.port, r.duid, iaid) }
+
+// clientOf is the key of a lease's client.
+func clientOf(l *vnet.Lease) string { return clientName(l.Port, l.DUID, l.IAID) }
+
+func clientName(port vnet.ID, duid string, iaid uint32) string {
+	var buf [maxDUID*3 + 16]byte
+	b := buf[:0]
+	if port != "" {
+		b = append(append(b, "port:"...), port...)
+	} else {
+		b = append(b, duid...)
+	}
+	b = append(b, '/')
+	return string(strconv.AppendUint(b, uint64(iaid), 10))
+}
+
+// holderName is whom dynamic addresses count against: the port, else the MAC,
+// else the relay that nobody vouches for, else the peer's address.
+func (c *client) holderName(r *request) string {
+	switch {
+	case c.port != "":
+		return "port:" + string(c.port)
+	case !c.mac.IsZero():
+		return "mac:" + c.mac.String()
+	case len(r.hops) > 0 && r.trusted:
+		return "client:" + r.duid
+	}
+	return "peer:" + r.from.String()
 }
 
 // reservationKey is how a reservation is found: by DUID and IAID, by DUID, by
@@ -131,36 +234,42 @@ func reservationKey(r *vnet.Reservation) lease.Key {
 // reservedFor adds what is reserved for a client without a port, by the first
 // key that finds anything. Reservations for one IA are left to its own.
 func (e *engine) reservedFor(r *request, c *client) {
-	if r.raw == nil {
+	if r.raw == "" || !e.HasReservations() {
 		return
 	}
-	keys := make([]lease.Key, 0, maxIAs+3)
-	for _, x := range r.ias {
-		keys = append(keys, lease.Key{DUID: r.duid, IA: true, IAID: x.iaid})
-	}
-	keys = append(keys, lease.Key{DUID: r.duid}, lease.Key{MAC: c.mac}, lease.Key{Name: r.name})
-	for _, k := range keys {
-		for a := range e.Reserved(k) {
-			c.admitted = true
-			e.keep(c, a, false)
+	for i := range r.ias {
+		if iaid := r.ias[i].iaid; !c.has && !r.ias[i].prefixes && e.reservedBy(r, c, lease.Key{DUID: r.duid, IA: true, IAID: iaid}) {
+			c.iaid, c.has = iaid, true
 		}
+	}
+	for _, k := range [...]lease.Key{{DUID: r.duid}, {MAC: c.mac}, {Name: r.name}} {
 		if len(c.kept)+len(c.going) > 0 {
 			return
+		}
+		if k != (lease.Key{}) {
+			e.reservedBy(r, c, k)
 		}
 	}
 }
 
-// prolongs reports whether the message asks for no new binding.
-func (r *request) prolongs() bool { return r.kind == kindRenew || r.kind == kindRebind }
+func (e *engine) reservedBy(r *request, c *client, k lease.Key) (found bool) {
+	for a := range e.Reserved(k) {
+		c.admitted = true
+		e.keep(r, c, a, false)
+	}
+	return len(c.kept)+len(c.going) > 0
+}
 
-// lifetimes returns the lifetimes of an address of the subnet.
+// lifetimes returns the lifetimes of what is given of the subnet.
 func (e *engine) lifetimes(sub *plan.Subnet, now time.Time) (preferred, valid time.Duration) {
 	valid = e.Service().LeaseTime
 	if valid <= 0 {
 		valid = lease.DefaultTime
 	}
 	valid = max(valid, lease.MinTime)
-	preferred = valid * 5 / 8
+	if preferred = e.Service().DHCP.Preferred.Std(); preferred <= 0 {
+		preferred = valid * 5 / 8
+	}
 	if !sub.ValidUntil.IsZero() {
 		valid = max(0, min(valid, sub.ValidUntil.Sub(now)))
 	}

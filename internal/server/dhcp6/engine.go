@@ -1,12 +1,9 @@
 package dhcp6
 
 import (
-	"bytes"
-	"fmt"
+	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
@@ -26,29 +23,70 @@ type engine struct {
 	*lease.Book
 	duid  []byte // the server's
 	holds map[vnet.ID]hold
-	// known are the DUIDs that were seen with a port.
-	known map[string]vnet.ID
+	// known are the DUIDs and IAIDs that were seen with a port.
+	known   map[known]vnet.ID
+	grants  map[netip.Addr]grant
+	accepts acceptors
+
+	told    []option // of the network
+	reports bool     // guests may register addresses of their own
 
 	pending map[uint64]*pending
-	waiting map[string]bool // messages whose answers wait for claims
+	waiting map[messageKey]bool // messages whose answers wait for claims
 	token   uint64
+
+	message
 }
 
-func newEngine(host string, duid []byte) *engine {
+// message is what is worked with while one message is answered, and used again
+// for the next.
+type message struct {
+	packet      listen.Packet
+	tries       int // how often it was worked before
+	now         time.Time
+	req         request
+	client      client
+	kept, going []netip.Addr
+	answers     []answer
+	wishes      []netip.Addr
+	beside      int // what the client is being given that it had not
+	out         writer
+	reply       [1]dhcp.Reply
+}
+
+// newEngine returns the engine of a network of which nothing is known. Without
+// a secret guests are never told to ask again.
+func newEngine(host string, duid, secret []byte) *engine {
 	e := &engine{
-		duid: duid, holds: make(map[vnet.ID]hold), known: make(map[string]vnet.ID),
-		pending: make(map[uint64]*pending), waiting: make(map[string]bool),
+		duid: duid, holds: make(map[vnet.ID]hold), known: make(map[known]vnet.ID), grants: make(map[netip.Addr]grant),
+		accepts: acceptors{secret: secret, clients: make(map[string]*acceptor)},
+		pending: make(map[uint64]*pending), waiting: make(map[messageKey]bool),
 	}
 	e.Book = lease.NewBook(lease.Rules{
 		Family: vnet.IPv6, How: vnet.HowDHCPv6, Host: host, Serves: serves, Client: clientOf, Key: reservationKey,
 		Forgotten: func(port vnet.ID) { delete(e.holds, port) },
 		Loaded: func(l *vnet.Lease) {
-			if l.Port != "" {
-				e.learn(l.DUID, l.Port)
+			if l.Port != "" && l.DUID != "" {
+				e.remember(known{duid: l.DUID, any: true}, l.Port)
+				e.remember(known{duid: l.DUID, iaid: l.IAID}, l.Port)
 			}
 		},
+		Changed: e.changed,
 	})
 	return e
+}
+
+// changed is told that the network is another one.
+func (e *engine) changed(old *plan.Service) {
+	svc := e.Service()
+	if len(old.Subnets) > 0 && len(svc.Subnets) > 0 && len(e.accepts.clients) > 0 && newsFor(old, svc) {
+		e.accepts.changed = true
+	}
+	e.told = toldBy(svc)
+	e.reports = false
+	for i := range svc.Subnets {
+		e.reports = e.reports || makesAddresses(&svc.Subnets[i])
+	}
 }
 
 // serves reports whether guests of an IPv6 subnet get addresses from us.
@@ -56,7 +94,8 @@ func serves(s *plan.Subnet) bool {
 	return s.Guests == vnet.GuestsStateful || s.Guests == vnet.GuestsSLAACStateful
 }
 
-// Active reports whether there is anything to serve: addresses, or options.
+// Active reports whether there is anything to serve: addresses, prefixes, or
+// options.
 func (e *engine) Active() bool {
 	return e.ServesAny() || slices.ContainsFunc(e.Service().Subnets, func(s plan.Subnet) bool {
 		return s.Family == vnet.IPv6 && s.Guests == vnet.GuestsStateless
@@ -69,63 +108,50 @@ func (e *engine) Abandon() {
 	clear(e.waiting)
 }
 
-// clientOf is the key of a lease's client.
-func clientOf(l *vnet.Lease) string { return clientName(l.DUID, l.IAID) }
-
-// clientName is the key of a client: dynamic addresses belong to (DUID, IAID).
-func clientName(duid string, iaid uint32) string { return fmt.Sprintf("%s/%d", duid, iaid) }
-
 // Receive answers one message.
 func (e *engine) Receive(p listen.Packet, now time.Time) (dhcp.Effects, error) {
-	r, err := parse(p)
-	if err != nil {
+	return e.handle(p, 0, now)
+}
+
+// handle answers a message that was worked so often before.
+func (e *engine) handle(p listen.Packet, tries int, now time.Time) (dhcp.Effects, error) {
+	e.packet, e.tries, e.now = p, tries, now
+	r := &e.req
+	if err := r.parse(p); err != nil {
 		return dhcp.Effects{}, err
 	}
 	if !e.Active() {
 		return dhcp.Effects{}, errIgnored
 	}
+	if err := e.readRelays(r, p); err != nil {
+		return dhcp.Effects{}, err
+	}
 	if err := e.checkIdentity(r); err != nil {
 		return dhcp.Effects{}, err
 	}
 	e.Table().Expire(now)
-	c := e.identify(r)
+	e.client = e.identify(r)
+	c := &e.client
 	if !c.admitted {
 		return dhcp.Effects{}, nil
 	}
+	e.accepts.heard(r)
 	switch r.kind {
-	case dhcpv6.MessageTypeSolicit:
+	case kindSolicit:
 		return e.solicit(r, c, now), nil
-	case dhcpv6.MessageTypeRequest:
+	case kindRequest:
 		return e.request(r, c, now), nil
-	case dhcpv6.MessageTypeRenew, dhcpv6.MessageTypeRebind:
+	case kindRenew, kindRebind:
 		return e.renew(r, c, now), nil
-	case dhcpv6.MessageTypeConfirm:
+	case kindConfirm:
 		return e.confirm(r), nil
-	case dhcpv6.MessageTypeRelease:
-		return e.release(r, now), nil
-	case dhcpv6.MessageTypeDecline:
+	case kindRelease:
+		return e.release(r, c, now), nil
+	case kindDecline:
 		return e.decline(r, c, now), nil
+	case kindRegister:
+		return e.register(r, c, now)
 	default:
 		return e.inform(r), nil
 	}
-}
-
-// checkIdentity holds the rules about identifiers of RFC 9915 section 16.
-func (e *engine) checkIdentity(r *request) error {
-	ours := bytes.Equal(r.server, e.duid)
-	switch r.kind {
-	case dhcpv6.MessageTypeSolicit, dhcpv6.MessageTypeConfirm, dhcpv6.MessageTypeRebind:
-		if r.raw == nil || r.server != nil {
-			return errIdentity
-		}
-	case dhcpv6.MessageTypeInformationRequest:
-		if r.server != nil && !ours || len(r.ias) > 0 || len(r.pds) > 0 {
-			return errIdentity
-		}
-	default:
-		if r.raw == nil || !ours {
-			return errIdentity
-		}
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/iana"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -40,7 +41,7 @@ func TestIdentify(t *testing.T) {
 			f := newFake(t, service())
 			f.SetGuest(guest(1, one))
 			f.SetGuest(guest(2, two))
-			f.Load(vnet.Lease{Family: vnet.IPv6, Address: ip(one), Port: "port1", DUID: formatDUID(duidUUID(99)), How: vnet.HowDHCPv6, Subnet: "2001:db8:1::/64"}, start)
+			f.Load(vnet.Lease{Family: vnet.IPv6, Address: ip(one), Port: "port1", DUID: ipam.DUID(duidUUID(99)).String(), IAID: 7, How: vnet.HowDHCPv6, Subnet: "2001:db8:1::/64"}, start)
 			c.m.ias = []string{"7"}
 			got := f.lease(c.m)
 			if c.want != "" && (len(got) != 1 || got[0] != ip(c.want)) {
@@ -106,7 +107,7 @@ func TestMessages(t *testing.T) {
 			f.SetGuest(guest(1, "2001:db8:1::11"))
 			f.Load(vnet.Lease{
 				Network: "net", Subnet: "2001:db8:1::/64", Address: ip("2001:db8:1::99"), Family: vnet.IPv6,
-				How: vnet.HowDHCPv6, DUID: formatDUID(dyn), IAID: 5, Expires: start.Add(time.Hour),
+				How: vnet.HowDHCPv6, DUID: ipam.DUID(dyn).String(), IAID: 5, Expires: start.Add(time.Hour),
 			}, start)
 			if got := text(f.send(c.m.packet())); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
@@ -201,8 +202,8 @@ func TestReservations(t *testing.T) {
 	five := uint32(5)
 	f := newFake(t, service())
 	f.SetReservations([]vnet.Reservation{
-		{DUID: strings.ToUpper(formatDUID(duidUUID(1))), IAID: &five, Address: ip("2001:db8:1::1:5")},
-		{DUID: formatDUID(duidUUID(2)), Address: ip("2001:db8:1::2")},
+		{DUID: strings.ToUpper(ipam.DUID(duidUUID(1)).String()), IAID: &five, Address: ip("2001:db8:1::1:5")},
+		{DUID: ipam.DUID(duidUUID(2)).String(), Address: ip("2001:db8:1::2")},
 		{MAC: mac(3), Address: ip("2001:db8:1::3")},
 		{Client: "Printer", Address: ip("2001:db8:1::4")},
 	})
@@ -324,11 +325,11 @@ func TestParseBounds(t *testing.T) {
 		"empty": {From: private}, "many": many.packet(), "deep": deep.packet(), "duid": long.packet(), "twice": twice.packet(),
 		"relay": relay, "cut": cut, "big": {From: private, Data: append(good.packet().Data, make([]byte, maxMessage)...)},
 	} {
-		if _, err := parse(p); err == nil {
+		if err := new(request).parse(p); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := parse(good.packet()); err != nil {
+	if err := new(request).parse(good.packet()); err != nil {
 		t.Error(err)
 	}
 }

@@ -135,7 +135,7 @@ type fake struct {
 }
 
 func newFake(t testing.TB, svc plan.Service) *fake {
-	f := &fake{engine: newEngine("host", serverDUID), t: t, now: start}
+	f := &fake{engine: newEngine("host", serverDUID, []byte("secret")), t: t, now: start}
 	f.Set(svc)
 	return f
 }
@@ -151,7 +151,7 @@ func (f *fake) send(p listen.Packet) *dhcpv6.Message {
 		c := out.Claim[0]
 		f.claims = append(f.claims, c.Lease)
 		more := f.Committed(c, f.err, f.now)
-		out.Claim = out.Claim[1:]
+		out.Claim = append(out.Claim[1:], more.Claim...)
 		out.Send = append(out.Send, more.Send...)
 		out.Granted = append(out.Granted, more.Granted...)
 		out.Release = append(out.Release, more.Release...)

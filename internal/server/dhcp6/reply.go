@@ -1,137 +1,119 @@
 package dhcp6
 
 import (
-	"encoding/binary"
-	"net"
 	"time"
 
-	"github.com/insomniacslk/dhcp/dhcpv6"
-	"github.com/insomniacslk/dhcp/iana"
-	"github.com/insomniacslk/dhcp/rfc1035label"
-
 	"github.com/sextant-net/sextant/internal/server/dhcp"
-	"github.com/sextant-net/sextant/internal/server/lease"
-	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// start begins an answer with the identifiers of both sides.
-func (e *engine) start(r *request, kind dhcpv6.MessageType) *dhcpv6.Message {
-	m := &dhcpv6.Message{MessageType: kind, TransactionID: r.m.TransactionID}
-	if r.raw != nil {
-		m.AddOption(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionClientID, OptionData: r.raw})
+// start begins an answer, inside those of all relays, with the identifiers of
+// both sides.
+func (e *engine) start(r *request, kind byte) *writer {
+	w := &e.out
+	w.b, w.open = w.b[:0], w.open[:0]
+	w.wrap(r.hops)
+	w.b = append(w.b, kind)
+	w.b = append(w.b, r.id[:]...)
+	if r.raw != "" {
+		w.begin(optClientID)
+		w.b = append(w.b, r.raw...)
+		w.end()
 	}
-	m.AddOption(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionServerID, OptionData: e.duid})
-	return m
+	w.option(optServerID, e.duid)
+	return w
 }
 
-// reply builds an Advertise or a Reply with addresses and options.
-func (e *engine) reply(r *request, kind dhcpv6.MessageType, answers []answer) []dhcp.Reply {
-	m := e.start(r, kind)
-	if kind == dhcpv6.MessageTypeReply && r.kind == dhcpv6.MessageTypeSolicit {
-		m.AddOption(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionRapidCommit})
+// finish ends an answer, to where the message came from.
+func (e *engine) finish(r *request, w *writer) dhcp.Effects {
+	for len(w.open) > 0 {
+		w.end()
 	}
+	e.reply[0] = dhcp.Reply{To: r.from, Port: r.port, Data: w.b}
+	return dhcp.Effects{Send: e.reply[:]}
+}
+
+// send builds an Advertise or a Reply with addresses and options (RFC 9915
+// section 18.3.9).
+func (e *engine) send(r *request, kind byte, answers []answer) dhcp.Effects {
+	w := e.start(r, kind)
+	if kind == kindReply && r.kind == kindSolicit {
+		w.option(optRapidCommit, nil)
+	}
+	t1, t2 := e.timers(answers)
 	for i := range answers {
-		m.AddOption(answers[i].option())
+		w.answer(&answers[i], t1, t2)
 	}
-	for _, id := range r.pds {
-		pd := &dhcpv6.OptIAPD{}
-		binary.BigEndian.PutUint32(pd.IaId[:], id)
-		pd.Options.Add(&dhcpv6.OptStatusCode{StatusCode: iana.StatusNoPrefixAvail, StatusMessage: "no prefixes here"})
-		m.AddOption(pd)
-	}
-	e.configure(m, r)
-	return []dhcp.Reply{{To: r.peer, Data: m.ToBytes()}}
+	e.configure(w, r, kind)
+	return e.finish(r, w)
 }
 
-// statusReply builds a Reply that only says how it went.
-func (e *engine) statusReply(r *request, status iana.StatusCode, answers []answer) []dhcp.Reply {
-	m := e.start(r, dhcpv6.MessageTypeReply)
-	m.AddOption(&dhcpv6.OptStatusCode{StatusCode: status, StatusMessage: statusText[status]})
+// sendStatus builds a Reply that only says how it went.
+func (e *engine) sendStatus(r *request, status uint16, answers []answer) dhcp.Effects {
+	w := e.start(r, kindReply)
+	w.status(status)
 	for i := range answers {
-		m.AddOption(answers[i].option())
+		w.answer(&answers[i], 0, 0)
 	}
-	return []dhcp.Reply{{To: r.peer, Data: m.ToBytes()}}
+	return e.finish(r, w)
 }
 
-// statusText is what people read in a packet capture.
-var statusText = map[iana.StatusCode]string{
-	iana.StatusSuccess:      "done",
-	iana.StatusNoAddrsAvail: "no address for this IA",
-	iana.StatusNoBinding:    "this IA has no address here",
-	iana.StatusNotOnLink:    "this address does not fit this link",
-}
-
-// option is the IA_NA of an answer. T1 and T2 are 0.5 and 0.8 of the shortest
-// preferred lifetime (RFC 9915 section 21.4).
-func (a *answer) option() *dhcpv6.OptIANA {
-	o := &dhcpv6.OptIANA{}
-	binary.BigEndian.PutUint32(o.IaId[:], a.ia.iaid)
+// timers returns T1 and T2 of all IAs of a message, which are to be the same
+// (RFC 9915 section 18.3.2): as the network has them, else 0.5 and 0.8 of the
+// shortest preferred lifetime (section 21.4), and never beyond that.
+func (e *engine) timers(answers []answer) (t1, t2 time.Duration) {
 	shortest := time.Duration(0)
-	for _, g := range a.gives {
-		o.Options.Add(&dhcpv6.OptIAAddress{
-			IPv6Addr: g.address.AsSlice(), PreferredLifetime: g.preferred, ValidLifetime: g.valid,
-		})
-		if g.preferred > 0 && (shortest == 0 || g.preferred < shortest) {
-			shortest = g.preferred
-		}
-	}
-	o.T1, o.T2 = (shortest / 2).Truncate(time.Second), (shortest * 4 / 5).Truncate(time.Second)
-	if a.status != iana.StatusSuccess {
-		o.Options.Add(&dhcpv6.OptStatusCode{StatusCode: a.status, StatusMessage: statusText[a.status]})
-	}
-	return o
-}
-
-// configure adds the options that configure a client.
-func (e *engine) configure(m *dhcpv6.Message, r *request) {
-	if servers := e.nameServers(); r.wants(dhcpv6.OptionDNSRecursiveNameServer, true) && len(servers) > 0 {
-		m.AddOption(dhcpv6.OptDNS(servers...))
-	}
-	if r.wants(dhcpv6.OptionDomainSearchList, true) {
-		if names := e.searchList(); len(names) > 0 {
-			m.AddOption(dhcpv6.OptDomainSearchList(&rfc1035label.Labels{Labels: names}))
-		}
-	}
-	if r.kind == dhcpv6.MessageTypeInformationRequest && r.wants(dhcpv6.OptionInformationRefreshTime, false) {
-		life := e.Service().LeaseTime
-		if life <= 0 {
-			life = lease.DefaultTime
-		}
-		m.AddOption(dhcpv6.OptInformationRefreshTime(max(minRefresh, min(life, maxRefresh))))
-	}
-	for _, code := range []dhcpv6.OptionCode{dhcpv6.OptionSolMaxRT, dhcpv6.OptionInfMaxRT} {
-		if r.wants(code, false) {
-			m.AddOption(&dhcpv6.OptionGeneric{
-				OptionCode: code, OptionData: binary.BigEndian.AppendUint32(nil, uint32(maxRetransmit/time.Second)),
-			})
-		}
-	}
-}
-
-// nameServers are the IPv6 name servers that guests are told: the network's,
-// or ours when we serve and nothing was chosen.
-func (e *engine) nameServers() []net.IP {
-	var out []net.IP
-	for _, a := range e.Service().DNS.Servers {
-		if a.Is6() && !a.Is4In6() && len(out) < 4 {
-			out = append(out, a.AsSlice())
-		}
-	}
-	if e.Service().DNS.Serve && len(e.Service().DNS.Servers) == 0 {
-		for _, s := range e.Service().Subnets {
-			if s.Family == vnet.IPv6 && s.Gateway.Is6() && !s.Deprecated && len(out) < 4 {
-				out = append(out, s.Gateway.AsSlice())
+	for i := range answers {
+		for j := range answers[i].gives {
+			if p := answers[i].gives[j].preferred; p > 0 && (shortest == 0 || p < shortest) {
+				shortest = p
 			}
 		}
 	}
-	return out
+	if t2 = e.Service().DHCP.Rebind.Std(); t2 == 0 {
+		t2 = shortest * 4 / 5
+	}
+	if t1 = e.Service().DHCP.Renew.Std(); t1 == 0 {
+		t1 = shortest / 2
+	}
+	t2 = min(t2, shortest)
+	return min(t1, t2).Truncate(time.Second), t2.Truncate(time.Second)
 }
 
-// searchList returns the search domains; the network's own domain if there are no others.
-func (e *engine) searchList() []string {
-	names := e.Service().DNS.Search
-	if len(names) == 0 {
-		names = []string{e.Service().Domain}
+// answer writes an IA_NA or IA_PD (RFC 9915 sections 21.4, 21.6, 21.21, 21.22).
+func (w *writer) answer(a *answer, t1, t2 time.Duration) {
+	if len(a.gives) == 0 {
+		t1, t2 = 0, 0
 	}
-	return dhcp.SearchList(names)
+	if a.ia.prefixes {
+		w.begin(optIAPD)
+	} else {
+		w.begin(optIANA)
+	}
+	w.uint32(a.ia.iaid)
+	w.uint32(seconds(t1))
+	w.uint32(seconds(t2))
+	for i := range a.gives {
+		g := &a.gives[i]
+		addr := g.address.As16()
+		if a.ia.prefixes {
+			w.begin(optIAPrefix)
+			w.uint32(seconds(g.preferred))
+			w.uint32(seconds(g.valid))
+			w.b = append(w.b, byte(g.length))
+			w.b = append(w.b, addr[:]...)
+		} else {
+			w.begin(optIAAddr)
+			w.b = append(w.b, addr[:]...)
+			w.uint32(seconds(g.preferred))
+			w.uint32(seconds(g.valid))
+		}
+		w.end()
+	}
+	if a.status != statusSuccess {
+		w.status(a.status)
+	}
+	w.end()
 }
+
+// seconds writes a time as options have it; 0xffffffff would be forever.
+func seconds(d time.Duration) uint32 { return uint32(min(d/time.Second, 0xfffffffe)) }

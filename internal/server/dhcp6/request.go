@@ -1,40 +1,66 @@
 package dhcp6
 
 import (
+	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"net/netip"
-	"slices"
-	"strings"
 
-	"github.com/insomniacslk/dhcp/dhcpv6"
-
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/listen"
-	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// request is a client's message, read.
+// request is a client's message, read. Byte slices are the packet's.
 type request struct {
-	m      *dhcpv6.Message
-	kind   dhcpv6.MessageType
-	peer   netip.Addr
-	mac    vnet.MAC // of the port it was identified as, or what is known; may be zero
-	raw    []byte   // the client's DUID; nil: none
-	duid   string   // the same in hex with colons
-	server []byte   // the server's DUID it names; nil: none
+	listen.Sender // who a direct message is from, if that was seen
+
+	kind byte
+	id   [3]byte    // of the transaction
+	peer netip.Addr // the client's address, towards the relay if there is one
+	// from and port are where answers go: the client or the outermost relay.
+	from netip.Addr
+	port uint16
+
+	hops    []hop      // outermost first; none: from the client itself
+	link    netip.Addr // of the client as relays say; invalid: our own
+	trusted bool       // whether the relays are believed
+
+	raw    ipam.DUID // the client's DUID; "": none
+	duid   string    // the same in hex with colons
+	server []byte    // the server's DUID it names; nil: none
 	ias    []ia
-	pds    []uint32 // IAIDs of IA_PD
-	asked  dhcpv6.OptionCodes
+	asked  []byte // option codes; nil: it asks for nothing in particular
 	rapid  bool
-	name   string
+	accept bool // reconfigure messages
+
+	fqdn      bool // it told a name, with these flags
+	fqdnFlags byte
+	name      string // the first label, if it is a host's
+
+	address           registration
+	arch, user, class []byte // bodies of options 61, 15 and 16; nil: none
 }
 
-// ia is an IA_NA of a message.
+// ia is an identity association of a message.
 type ia struct {
-	iaid  uint32
-	addrs []netip.Addr
+	prefixes bool // IA_PD, else IA_NA
+	iaid     uint32
+	wishes   []wish
+}
+
+// wish is an address or prefix that a client names in an IA.
+type wish struct {
+	address netip.Addr // unspecified: any prefix of the length
+	length  int        // of a prefix; 0: an address
+}
+
+// registration is an address that a client made itself (RFC 9686).
+type registration struct {
+	count            int
+	body             []byte // of the IA Address option
+	address          netip.Addr
+	preferred, valid uint32 // seconds
 }
 
 // Errors about messages: they are dropped without an answer.
@@ -42,135 +68,220 @@ var (
 	errSize     = errors.New("not a DHCPv6 message by its size")
 	errOptions  = errors.New("too many or broken options")
 	errPeer     = errors.New("not from a link-local address")
+	errUnicast  = errors.New("from a client to our own address")
 	errIgnored  = errors.New("of no kind that a server answers")
 	errIdentity = errors.New("client or server identifier missing, too many or not ours")
+	errHops     = errors.New("through too many relays")
+	errRelay    = errors.New("from a relay that the network does not name")
+	errLink     = errors.New("a relay's for a link that the network does not have")
+	errAddress  = errors.New("registers no address of its sender's")
 )
 
-// parse reads a message from a client. It looks at the bounds before the
-// options are unpacked.
-func parse(p listen.Packet) (*request, error) {
-	if !p.From.IsLinkLocalUnicast() {
-		return nil, errPeer
-	}
+// parse reads a message from a client or a relay into r, whose slices are used
+// again. It looks at the bounds before the options are unpacked.
+func (r *request) parse(p listen.Packet) error {
+	*r = request{Sender: p.Sender, from: p.From.WithZone(""), hops: r.hops[:0], ias: r.ias[:0]}
 	if len(p.Data) < 4 || len(p.Data) > maxMessage {
-		return nil, errSize
+		return errSize
 	}
-	switch dhcpv6.MessageType(p.Data[0]) {
-	case dhcpv6.MessageTypeSolicit, dhcpv6.MessageTypeRequest, dhcpv6.MessageTypeConfirm, dhcpv6.MessageTypeRenew,
-		dhcpv6.MessageTypeRebind, dhcpv6.MessageTypeRelease, dhcpv6.MessageTypeDecline, dhcpv6.MessageTypeInformationRequest:
-	default:
-		return nil, errIgnored
+	data, hops, err := unwrap(p.Data, r.hops)
+	if err != nil {
+		return err
+	}
+	if r.hops = hops; len(hops) > 0 {
+		if r.Sender = (listen.Sender{}); hops[0].port != nil {
+			r.port = p.FromPort
+		} else {
+			r.port = serverPort
+		}
+	}
+	if r.peer = r.from; len(data) < 4 {
+		return errSize
+	}
+	r.kind, r.id = data[0], [3]byte(data[1:4])
+	if err := r.checkWay(p.To); err != nil {
+		return err
 	}
 	count := 0
-	if err := checkOptions(p.Data[4:], 0, &count); err != nil {
-		return nil, err
+	if err := checkOptions(data[4:], 0, &count); err != nil {
+		return err
 	}
-	m, err := dhcpv6.MessageFromBytes(p.Data)
-	if err != nil {
-		return nil, err
-	}
-	r := &request{m: m, kind: m.MessageType, peer: p.From.WithZone(""), mac: p.MAC}
-	if len(m.GetOption(dhcpv6.OptionClientID)) > 1 || len(m.GetOption(dhcpv6.OptionServerID)) > 1 {
-		return nil, errIdentity
-	}
-	if d := m.Options.ClientID(); d != nil {
-		if r.raw = d.ToBytes(); len(r.raw) < minDUID || len(r.raw) > maxDUID {
-			return nil, errIdentity
+	for b := data[4:]; len(b) > 0; {
+		code, body, rest, _ := next(b)
+		if err := r.read(code, body); err != nil {
+			return err
 		}
-		r.duid = formatDUID(r.raw)
-	}
-	if d := m.Options.ServerID(); d != nil {
-		r.server = d.ToBytes()
-	}
-	r.readIAs()
-	if m.GetOneOption(dhcpv6.OptionORO) != nil {
-		r.asked = m.Options.RequestedOptions()
-	}
-	r.rapid = m.GetOneOption(dhcpv6.OptionRapidCommit) != nil
-	if f := m.Options.FQDN(); f != nil && f.DomainName != nil && len(f.DomainName.Labels) > 0 {
-		r.name = dhcp.Label(f.DomainName.Labels[0])
-	}
-	return r, nil
-}
-
-// readIAs collects the IAs, each IAID once.
-func (r *request) readIAs() {
-	for _, o := range r.m.Options.IANA() {
-		x := ia{iaid: binary.BigEndian.Uint32(o.IaId[:])}
-		if len(r.ias) == maxIAs || slices.ContainsFunc(r.ias, func(y ia) bool { return y.iaid == x.iaid }) {
-			continue
-		}
-		for _, a := range o.Options.Addresses() {
-			ip, ok := netip.AddrFromSlice(a.IPv6Addr)
-			if ok && !ip.IsUnspecified() && !slices.Contains(x.addrs, ip) && len(x.addrs) < maxAddresses {
-				x.addrs = append(x.addrs, ip)
-			}
-		}
-		r.ias = append(r.ias, x)
-	}
-	for _, o := range r.m.Options.IAPD() {
-		if len(r.pds) < maxIAs {
-			r.pds = append(r.pds, binary.BigEndian.Uint32(o.IaId[:]))
-		}
-	}
-}
-
-// checkOptions walks the options, and those inside IAs, without keeping them.
-func checkOptions(b []byte, depth int, count *int) error {
-	for len(b) > 0 {
-		if *count++; *count > maxOptions || len(b) < 4 {
-			return errOptions
-		}
-		code, n := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
-		if len(b) < 4+n {
-			return errOptions
-		}
-		body := b[4 : 4+n]
-		b = b[4+n:]
-		fixed, nested := map[uint16]int{3: 12, 4: 4, 5: 24, 25: 12, 26: 25}[code]
-		switch {
-		case !nested:
-		case depth >= 2 || n < fixed: // IA, address, status code
-			return errOptions
-		default:
-			if err := checkOptions(body[fixed:], depth+1, count); err != nil {
-				return err
-			}
-		}
+		b = rest
 	}
 	return nil
 }
 
+// checkWay checks that the message is a client's, and that it came as RFC 9915
+// sections 16 and 18.4 have it: from a link-local address to everybody, or
+// through a relay.
+func (r *request) checkWay(to netip.Addr) error {
+	switch r.kind {
+	case kindSolicit, kindRequest, kindConfirm, kindRenew, kindRebind, kindRelease, kindDecline, kindInform:
+		if len(r.hops) == 0 && !r.from.IsLinkLocalUnicast() {
+			return errPeer
+		}
+	case kindRegister: // RFC 9686 section 4.2: from the address itself
+	default:
+		return errIgnored
+	}
+	if len(r.hops) == 0 && to.IsValid() && !to.IsMulticast() {
+		return errUnicast
+	}
+	return nil
+}
+
+// read takes in one option.
+func (r *request) read(code uint16, body []byte) error {
+	switch code {
+	case optClientID:
+		if r.raw != "" || len(body) < minDUID || len(body) > maxDUID {
+			return errIdentity
+		}
+		r.raw = ipam.DUID(body)
+		r.duid = r.raw.String()
+	case optServerID:
+		if r.server != nil {
+			return errIdentity
+		}
+		r.server = body
+	case optIANA, optIAPD:
+		r.readIA(code == optIAPD, body)
+	case optIAAddr:
+		r.address.read(body)
+	case optRequested:
+		r.asked = body
+	case optRapidCommit:
+		r.rapid = true
+	case optAccept:
+		r.accept = true
+	case optFQDN:
+		r.readName(body)
+	case optArch:
+		r.arch = body
+	case optUserClass:
+		r.user = body
+	case optVendorClass:
+		r.class = body
+	}
+	return nil
+}
+
+// readIA takes in an IA_NA or IA_PD, each IAID once.
+func (r *request) readIA(prefixes bool, body []byte) {
+	iaid := binary.BigEndian.Uint32(body)
+	for i := range r.ias {
+		if r.ias[i].iaid == iaid && r.ias[i].prefixes == prefixes {
+			return
+		}
+	}
+	if len(r.ias) == maxIAs {
+		return
+	}
+	var wishes []wish
+	if n := len(r.ias); n < cap(r.ias) {
+		wishes = r.ias[:n+1][n].wishes[:0]
+	}
+	for b := body[12:]; len(b) > 0 && len(wishes) < maxAddresses; {
+		code, body, rest, _ := next(b)
+		b = rest
+		var w wish
+		switch {
+		case code == optIAAddr && !prefixes:
+			if w.address = netip.AddrFrom16([16]byte(body)); w.address.IsUnspecified() {
+				continue
+			}
+		case code == optIAPrefix && prefixes:
+			if w.length = int(body[8]); w.length > 128 {
+				continue
+			}
+			w.address = netip.PrefixFrom(netip.AddrFrom16([16]byte(body[9:])), w.length).Masked().Addr()
+		default:
+			continue
+		}
+		if !(&ia{wishes: wishes}).names(w.address, w.length) {
+			wishes = append(wishes, w)
+		}
+	}
+	r.ias = append(r.ias, ia{prefixes, iaid, wishes})
+}
+
+// names reports whether the client names an address or prefix in the IA.
+func (x *ia) names(a netip.Addr, length int) bool {
+	for _, w := range x.wishes {
+		if w.address == a && w.length == length {
+			return true
+		}
+	}
+	return false
+}
+
+// read takes in an IA Address option outside of any IA.
+func (g *registration) read(body []byte) {
+	g.count++
+	g.body, g.address = body, netip.AddrFrom16([16]byte(body))
+	g.preferred, g.valid = binary.BigEndian.Uint32(body[16:]), binary.BigEndian.Uint32(body[20:])
+}
+
+// readName takes in a client's name (RFC 4704 section 4): flags, and labels of
+// which the first is the host's.
+func (r *request) readName(body []byte) {
+	if len(body) == 0 {
+		return
+	}
+	r.fqdn, r.fqdnFlags = true, body[0]
+	if name := body[1:]; len(name) > 1 && int(name[0]) < len(name) && name[0] < 64 {
+		r.name = dhcp.Label(string(name[1 : 1+name[0]]))
+	}
+}
+
 // wants reports whether the client is to be told an option; unasked says
 // whether one that asks for nothing in particular is told it.
-func (r *request) wants(code dhcpv6.OptionCode, unasked bool) bool {
-	if len(r.asked) == 0 {
+func (r *request) wants(code uint16, unasked bool) bool {
+	if len(r.asked) < 2 {
 		return unasked
 	}
-	return r.asked.Contains(code)
-}
-
-// formatDUID writes a DUID as users read it: hex with colons.
-func formatDUID(b []byte) string {
-	s := hex.EncodeToString(b)
-	var out strings.Builder
-	for i := 0; i < len(s); i += 2 {
-		if i > 0 {
-			out.WriteByte(':')
+	for i := 0; i+1 < len(r.asked); i += 2 {
+		if binary.BigEndian.Uint16(r.asked[i:]) == code {
+			return true
 		}
-		out.WriteString(s[i : i+2])
 	}
-	return out.String()
+	return false
 }
 
-// macOfDUID returns the Ethernet MAC inside a DUID-LLT or DUID-LL (RFC 9915
-// sections 11.2 and 11.4).
-func macOfDUID(b []byte) (m vnet.MAC, ok bool) {
-	switch {
-	case len(b) == 14 && b[0] == 0 && b[1] == 1 && b[2] == 0 && b[3] == 1:
-		copy(m[:], b[8:])
-	case len(b) == 10 && b[0] == 0 && b[1] == 3 && b[2] == 0 && b[3] == 1:
-		copy(m[:], b[4:])
+// prolongs reports whether the message asks for no new binding.
+func (r *request) prolongs() bool { return r.kind == kindRenew || r.kind == kindRebind }
+
+// has reports whether an IA_NA with that IAID is in the message.
+func (r *request) has(prefixes bool, iaid uint32) bool {
+	for i := range r.ias {
+		if r.ias[i].iaid == iaid && r.ias[i].prefixes == prefixes {
+			return true
+		}
 	}
-	return m, m.IsUnicast()
+	return false
+}
+
+// checkIdentity holds the rules about identifiers of RFC 9915 section 16.
+func (e *engine) checkIdentity(r *request) error {
+	ours := bytes.Equal(r.server, e.duid)
+	switch r.kind {
+	case kindSolicit, kindConfirm, kindRebind, kindRegister:
+		if r.raw == "" || r.server != nil {
+			return errIdentity
+		}
+	case kindInform:
+		if r.server != nil && !ours || len(r.ias) > 0 {
+			return errIdentity
+		}
+	default:
+		if r.raw == "" || !ours {
+			return errIdentity
+		}
+	}
+	return nil
 }

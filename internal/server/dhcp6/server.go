@@ -1,6 +1,7 @@
 package dhcp6
 
 import (
+	"crypto/rand"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -26,8 +27,12 @@ type Config struct {
 	Granted func(vnet.Lease)
 	// Host is written into leases; it may be empty.
 	Host string
-	Log  *slog.Logger     // nil: discard
-	Now  func() time.Time // wall clock; nil: time.Now
+	// Secret makes the keys that guests know Reconfigure messages by; nil: a
+	// random one, so that guests of an earlier process are not told of changes
+	// before they have renewed.
+	Secret []byte
+	Log    *slog.Logger     // nil: discard
+	Now    func() time.Time // wall clock; nil: time.Now
 }
 
 // Server answers DHCPv6 on every network that it was told of. Its methods may
@@ -36,10 +41,14 @@ type Server struct{ *dhcp.Server }
 
 // New makes a server that listens nowhere yet.
 func New(c Config) *Server {
+	if c.Secret == nil {
+		c.Secret = make([]byte, 32)
+		_, _ = rand.Read(c.Secret) // it never fails
+	}
 	return &Server{dhcp.New(dhcp.Config{
 		Name: "DHCPv6", Family: vnet.IPv6, InNS: c.InNS, Claims: c.Claims, Neighbour: c.Neighbour, Granted: c.Granted,
 		Log: c.Log, Now: c.Now,
-		Engine: func() dhcp.Engine { return newEngine(c.Host, c.DUID) },
+		Engine: func() dhcp.Engine { return newEngine(c.Host, c.DUID, c.Secret) },
 		Open:   open,
 	})}
 }

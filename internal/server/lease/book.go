@@ -174,7 +174,8 @@ func (b *Book) Load(l vnet.Lease, now time.Time) {
 	}
 	old := b.table.At(l.Address)
 	if l.Deleting != nil {
-		if old != nil && old.State != Offered {
+		// What was only seen says nothing of what we gave since.
+		if old != nil && old.State != Offered && (l.How == b.rules.How || old.State != Bound) {
 			b.table.Release(old)
 		}
 		return

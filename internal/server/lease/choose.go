@@ -43,6 +43,9 @@ type Wish struct {
 	Fresh bool
 	// Beside is how many the holder is being given elsewhere.
 	Beside int
+	// Inherits, if set, says which of the holder's other entries a client that
+	// has none takes over.
+	Inherits func(*Entry) bool
 }
 
 // Choose returns a dynamic address of a subnet that gives some: the one that
@@ -58,6 +61,9 @@ func (b *Book) Choose(client string, sub *plan.Subnet, wishes []netip.Addr, fres
 func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool) {
 	p := b.pools[sub.ID]
 	e := b.table.Find(w.Client, sub.ID)
+	if e == nil && w.Inherits != nil {
+		e = b.heirloom(w, sub)
+	}
 	had := e != nil && e.Lease.Length == p.piece && b.Usable(sub, e.Lease.Address)
 	if had && e.State != Idle {
 		return e.Lease.Address, true
@@ -65,7 +71,7 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 	if !b.room(w) || !w.Known && b.keptForPorts(p, sub) {
 		return netip.Addr{}, false
 	}
-	if had && !b.table.overlaps(p.prefix(e.Lease.Address), w.Client) {
+	if had && !b.table.overlaps(p.prefix(e.Lease.Address), e.Client) {
 		return e.Lease.Address, true
 	}
 	for _, a := range w.Addresses {
@@ -83,6 +89,20 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 				return b.table.At(a).Lease.Length == p.piece && b.Usable(sub, a) && !b.table.overlaps(p.prefix(a), "")
 			})
 		})
+}
+
+// heirloom returns what the client takes over in a subnet, or nil.
+func (b *Book) heirloom(w *Wish, sub *plan.Subnet) *Entry {
+	var found *Entry
+	for e := range b.table.Of(w.Holder) {
+		if e.Client == "" || e.Lease.Subnet != sub.ID || e.Lease.Length != b.pools[sub.ID].piece || !w.Inherits(e) {
+			continue
+		}
+		if found == nil || found.State == Idle && e.State == Bound {
+			found = e
+		}
+	}
+	return found
 }
 
 // room reports whether the holder may have one more.
@@ -146,9 +166,14 @@ func special(p netip.Prefix, a netip.Addr) bool {
 // Offer keeps an address for a client for a short while. Of the lease, it
 // takes address, length and subnet and what names the client.
 func (b *Book) Offer(l vnet.Lease, client string, now time.Time) {
+	b.OfferTo(Holder(&l, b.rules.How, client), l, client, now)
+}
+
+// OfferTo is Offer to a holder that the lease does not tell.
+func (b *Book) OfferTo(holder string, l vnet.Lease, client string, now time.Time) {
 	old := b.table.At(l.Address)
 	b.table.Put(&Entry{
-		Lease: l, Client: client, Holder: Holder(&l, b.rules.How, client), State: Offered, Until: now.Add(OfferTime),
+		Lease: l, Client: client, Holder: holder, State: Offered, Until: now.Add(OfferTime),
 		given: old != nil && old.Client == client && (old.State == Idle || old.given),
 	})
 }
@@ -167,7 +192,12 @@ func (b *Book) Remembers(sub *plan.Subnet) bool {
 
 // Bind enters a lease that was claimed.
 func (b *Book) Bind(l vnet.Lease, client string) {
-	b.table.Put(&Entry{Lease: l, Client: client, Holder: Holder(&l, b.rules.How, client), State: Bound, Until: l.Expires})
+	b.BindTo(Holder(&l, b.rules.How, client), l, client)
+}
+
+// BindTo is Bind to a holder that the lease does not tell.
+func (b *Book) BindTo(holder string, l vnet.Lease, client string) {
+	b.table.Put(&Entry{Lease: l, Client: client, Holder: holder, State: Bound, Until: l.Expires})
 }
 
 // Avoid keeps an address back for a while whose claim failed because somebody

@@ -101,6 +101,9 @@ func (b *Book) ownReserved() {
 	}
 }
 
+// HasReservations reports whether anything is reserved.
+func (b *Book) HasReservations() bool { return len(b.reserved) > 0 }
+
 // Reserved returns the addresses of the key's reservations that no port has,
 // in the order in which they were set.
 func (b *Book) Reserved(k Key) iter.Seq[netip.Addr] {
