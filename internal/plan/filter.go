@@ -43,6 +43,8 @@ func chainsText(projects []string) string {
 	set source6 { type ifname . ipv6_addr; flags interval; }
 	set gateways4 { type ifname . ipv4_addr; }
 	set gateways6 { type ifname . ipv6_addr; }
+	set boot4 { type ifname . ipv4_addr; }
+	set boot6 { type ifname . ipv6_addr; }
 	set masquerade4 { type ipv4_addr; flags interval; }
 	set masquerade6 { type ipv6_addr; flags interval; }
 	map out4 { type ifname : verdict; }
@@ -89,6 +91,8 @@ func chainsText(projects []string) string {
 		udp dport { 67, 547 } accept
 		meta l4proto { tcp, udp } th dport 53 iifname . ip daddr @gateways4 accept
 		meta l4proto { tcp, udp } th dport 53 iifname . ip6 daddr @gateways6 accept
+		udp dport 69 iifname . ip daddr @boot4 accept
+		udp dport 69 iifname . ip6 daddr @boot6 accept
 		icmp type echo-request accept
 		icmpv6 type { echo-request, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept
 		meta l4proto igmp accept
@@ -242,6 +246,11 @@ func sourceElement(ns, link string, p netip.Prefix) Item {
 // gatewayElement makes the services of a gateway address reachable.
 func gatewayElement(ns, link string, a netip.Addr) Item {
 	return Element{ns, "inet", fmt.Sprintf("gateways%d", famNum(a)), quote(link) + " . " + a.String(), ""}
+}
+
+// bootElement makes the boot files at a gateway address reachable.
+func bootElement(ns, link string, a netip.Addr) Item {
+	return Element{ns, "inet", fmt.Sprintf("boot%d", famNum(a)), quote(link) + " . " + a.String(), ""}
 }
 
 // masqueradeElement hides a prefix behind the address of the link it leaves by.

@@ -118,6 +118,12 @@ func TestGolden(t *testing.T) {
 			w.subnet(n, "192.168.150.0/24", vnet.GuestsDHCP)
 			w.subnet(n, "2001:db8:5::/64", vnet.GuestsStateful)
 		},
+		"boot": func(w *world) {
+			n := w.network("pxe", vnet.EgressIsolated, vnet.EgressULA, func(n *vnet.Network) { n.Boot.Root = "/srv/tftp" })
+			w.subnet(n, "10.0.0.0/24", vnet.GuestsDHCP)
+			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.subnet(w.network("web", vnet.EgressNAT, vnet.EgressNone), "10.1.0.0/24", vnet.GuestsDHCP)
+		},
 		"isolated-and-none": func(w *world) {
 			a := w.network("iso", vnet.EgressNone, vnet.EgressIsolated)
 			w.subnet(a, "fd12:3456:789a:2::/64", vnet.GuestsSLAAC)

@@ -338,6 +338,9 @@ func (p *networkPlan) planFilter() {
 		}
 		if sub.Gateway.IsValid() {
 			p.add(gatewayElement(p.ns, p.link, sub.Gateway))
+			if p.n.Boot.Root != "" {
+				p.add(bootElement(p.ns, p.link, sub.Gateway))
+			}
 		}
 		if m := p.mode[sub.Family]; m == vnet.EgressNAT || m == vnet.EgressNAT66 {
 			p.add(masqueradeElement(p.ns, sub.Prefix))
