@@ -12,6 +12,7 @@ import (
 	"github.com/sextant-net/sextant/internal/server/dns"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/server/radv"
+	"github.com/sextant-net/sextant/internal/server/tftp"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -22,6 +23,7 @@ type servers struct {
 	dhcp4 *dhcp4.Server
 	dhcp6 *dhcp6.Server
 	dns   *dns.Server
+	tftp  *tftp.Server
 
 	services map[vnet.ID]*plan.Service
 	guests   map[vnet.ID]*plan.Guest
@@ -50,6 +52,7 @@ func newServers(c serverConfig) *servers {
 			Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
 		dns: dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now,
 			Resolved: dns.NewResolved(c.Log.With("server", "resolved"))}), // the host's own resolver learns our domains
+		tftp:     tftp.New(tftp.Config{InNS: c.InNS, Log: c.Log.With("server", "tftp")}),
 		services: map[vnet.ID]*plan.Service{},
 		guests:   map[vnet.ID]*plan.Guest{},
 		zones:    map[vnet.ID]dns.Zone{},
@@ -73,6 +76,7 @@ func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []vnet.L
 		s.dhcp4.RemoveNetwork(network)
 		s.dhcp6.RemoveNetwork(network)
 		s.dns.RemoveZone(network)
+		s.tftp.RemoveNetwork(network)
 		return
 	case old != nil && reflect.DeepEqual(old, svc):
 		return
@@ -81,8 +85,10 @@ func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []vnet.L
 	s.radv.SetNetwork(*svc)
 	s.dhcp4.SetNetwork(*svc)
 	s.dhcp6.SetNetwork(*svc)
+	s.tftp.SetNetwork(*svc)
 	if old == nil {
 		s.dhcp4.LoadLeases(leasesOf(leases, vnet.HowDHCPv4))
+		s.dhcp4.LoadLeases(leasesOf(leases, vnet.HowFixed)) // somebody has these already
 		s.dhcp6.LoadLeases(leasesOf(leases, vnet.HowDHCPv6))
 	}
 }
@@ -141,7 +147,7 @@ func (s *servers) lease(l *vnet.Lease, gone bool) {
 		c.Deleting = &t
 	}
 	switch l.How {
-	case vnet.HowDHCPv4:
+	case vnet.HowDHCPv4, vnet.HowFixed: // it passes over those of IPv6
 		s.dhcp4.LoadLeases([]vnet.Lease{c})
 	case vnet.HowDHCPv6:
 		s.dhcp6.LoadLeases([]vnet.Lease{c})
@@ -151,7 +157,7 @@ func (s *servers) lease(l *vnet.Lease, gone bool) {
 // problems collects what keeps each network from being served.
 func (s *servers) problems() map[vnet.ID][]vnet.Problem {
 	out := map[vnet.ID][]vnet.Problem{}
-	for _, m := range []map[vnet.ID][]vnet.Problem{s.radv.Problems(), s.dhcp4.Problems(), s.dhcp6.Problems(), s.dns.Problems()} {
+	for _, m := range []map[vnet.ID][]vnet.Problem{s.radv.Problems(), s.dhcp4.Problems(), s.dhcp6.Problems(), s.dns.Problems(), s.tftp.Problems()} {
 		for id, ps := range m {
 			out[id] = append(out[id], ps...)
 		}
@@ -160,5 +166,5 @@ func (s *servers) problems() map[vnet.ID][]vnet.Problem {
 }
 
 func (s *servers) close() []error {
-	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close()}
+	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close(), s.tftp.Close()}
 }

@@ -108,9 +108,11 @@ func (e *engine) boot(r *request, sub *plan.Subnet) {
 	if f == nil {
 		return
 	}
-	server, name, file := e.bootServer(sub), e.Service().Boot.Server, f.File
+	server, name := e.bootServer(sub)
+	file := f.File
 	switch {
 	case r.class(classHTTP) && !r.ipxe():
+		server, name = netip.Addr{}, ""    // the URL says it
 		e.own(optClass, []byte(classHTTP)) // answered in kind, or it is passed over
 	case r.class(classPXE) && !r.ipxe():
 		if host, path, ok := tftpURL(f.File); ok {
@@ -120,7 +122,7 @@ func (e *engine) boot(r *request, sub *plan.Subnet) {
 		e.own(optVendor, pxeControl)
 	}
 	w.setAddr(offSiaddr, server)
-	if server.IsValid() && name == "" {
+	if server.IsValid() {
 		name = server.String()
 	}
 	e.tellBoot(r, server, name, file)
@@ -156,14 +158,20 @@ func (e *engine) own(code byte, v []byte) {
 	e.writer.add(code, v)
 }
 
-// bootServer is the address of the boot server: as the network has it, else
-// ours while we serve files; zero if it has a name only.
-func (e *engine) bootServer(sub *plan.Subnet) netip.Addr {
+// bootServer is the boot server's address or, if the network knows it by name,
+// that: ours while we serve files and none of this family is set.
+func (e *engine) bootServer(sub *plan.Subnet) (a netip.Addr, name string) {
 	p := &e.Service().Boot
-	if p.Server == "" && p.Root != "" {
-		return e.identifier(sub)
+	set, err := netip.ParseAddr(p.Server)
+	switch {
+	case err == nil && set.Is4():
+		return set, ""
+	case err != nil && p.Server != "":
+		return netip.Addr{}, p.Server
+	case p.Root != "":
+		return e.identifier(sub), ""
 	}
-	return addressOf(p.Server)
+	return netip.Addr{}, ""
 }
 
 // addressOf reads an IPv4 address; zero if it is none.

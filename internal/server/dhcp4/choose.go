@@ -72,6 +72,7 @@ func (e *engine) admitted(r *request) bool { return r.guest != nil || e.Admits()
 // the one it wishes, else one from a pool.
 func (e *engine) choose(r *request, now time.Time) (grant, bool) {
 	e.adopt(r)
+	e.reclaim(r, r.requested)
 	w := lease.Wish{Client: r.client(), Holder: e.holder(r), Known: r.guest != nil, Fresh: true}
 	if r.requested.IsValid() {
 		w.Addresses = []netip.Addr{r.requested}

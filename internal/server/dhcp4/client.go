@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"net/netip"
 	"strings"
 
 	"github.com/sextant-net/sextant/internal/ipam"
@@ -133,6 +134,14 @@ func (e *engine) adopt(r *request) {
 	e.Table().Remove(found)
 	n = lease.Entry{Lease: l, Client: key, Holder: n.Holder, State: lease.Idle}
 	e.Table().Put(&n)
+}
+
+// reclaim forgets that an address was seen in use where that was the client
+// itself: its lease was lost here, and it goes on using it.
+func (e *engine) reclaim(r *request, a netip.Addr) {
+	if en := e.Table().At(a); en != nil && en.State == lease.Foreign && en.Lease.MAC == r.mac {
+		e.Table().Remove(en)
+	}
 }
 
 // reservationKey is how a reservation is found: by MAC, by the DUID of an

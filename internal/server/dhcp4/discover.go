@@ -28,11 +28,12 @@ func (e *engine) discover(r *request, now time.Time) dhcp.Effects {
 	switch {
 	case !ok && e.v6Only(r) && e.home(r) != nil:
 		// RFC 8925 section 3.3: nothing is left for who can do without.
-		return dhcp.Effects{Send: e.reply(r, kindOffer, grant{sub: e.home(r)}, 0)}
+		sub := e.home(r)
+		return dhcp.Effects{Send: e.reply(r, kindOffer, grant{sub: sub}, e.leaseTime(r, sub, now))}
 	case !ok:
 		return dhcp.Effects{}
 	}
-	if e.probes4(r, g) {
+	if e.unsure(r, g) {
 		return e.probe(r, g, now)
 	}
 	return e.propose(r, g, now)
@@ -68,7 +69,7 @@ func (e *engine) rapid(r *request) bool {
 // v6Only reports whether the client can do without IPv4 and is to do so (RFC
 // 8925).
 func (e *engine) v6Only(r *request) bool {
-	return e.Service().DHCP.V6Only != nil && r.asked.has(optV6Only)
+	return e.Service().DHCP.V6Only != nil && r.asked.has(optV6Only) && r.kind != kindInform
 }
 
 // home is a subnet that the client is on, or nil.
@@ -85,9 +86,9 @@ func (e *engine) home(r *request) *plan.Subnet {
 // that are looked for in vain for one request.
 const maxProbes, maxTries = 64, 4
 
-// probes4 reports whether somebody else may have the address: it is new to the
-// client, and the host can ask.
-func (e *engine) probes4(r *request, g grant) bool {
+// unsure reports whether somebody else may have the address: it is new to the
+// client. Behind a relay nobody can be asked.
+func (e *engine) unsure(r *request, g grant) bool {
 	policy := e.Service().DHCP.Probe
 	if policy != nil && !*policy || r.sub != nil || e.v6Only(r) || len(e.probes) >= maxProbes {
 		return false

@@ -210,3 +210,62 @@ func guest(n int, addresses ...string) plan.Guest {
 	}
 	return g
 }
+
+// ask is a message that asks for options.
+func ask(k dhcpv4.MessageType, n int, codes ...uint8) msg {
+	return msg{kind: k, mac: mac(n), opts: []dhcpv4.Option{prl(codes...)}}
+}
+
+// prl is option 55.
+func prl(codes ...uint8) dhcpv4.Option { return raw(optAsked, codes...) }
+
+// raw is an option of bytes.
+func raw(code uint8, value ...byte) dhcpv4.Option {
+	return dhcpv4.OptGeneric(dhcpv4.GenericOptionCode(code), value)
+}
+
+// texts is an option of text.
+func texts(code uint8, s string) dhcpv4.Option { return raw(code, []byte(s)...) }
+
+// value returns an option of an answer, also out of sname and file, as the
+// codec reads them (RFC 2131 section 4.1).
+func value(t testing.TB, m *dhcpv4.DHCPv4, data []byte, code uint8) []byte {
+	t.Helper()
+	all := dhcpv4.Options{}
+	fields := [][]byte{data[fixedSize:]}
+	over := m.Options.Get(dhcpv4.OptionOptionOverload)
+	if len(over) == 1 && over[0]&1 != 0 {
+		fields = append(fields, data[offFile:offCookie])
+	}
+	if len(over) == 1 && over[0]&2 != 0 {
+		fields = append(fields, data[offSname:offFile])
+	}
+	for _, f := range fields {
+		if err := all.FromBytes(f); err != nil {
+			t.Fatalf("a field of our answer does not parse: %v", err)
+		}
+	}
+	return all.Get(dhcpv4.GenericOptionCode(code))
+}
+
+// option sends a message and returns one option of the answer; nil: none.
+func (f *fake) option(m msg, code uint8) []byte {
+	f.t.Helper()
+	a, r := f.send(m.bytes())
+	if a == nil {
+		f.t.Fatalf("no answer to %v", m.kind)
+	}
+	return value(f.t, a, r.Data, code)
+}
+
+// textOf parses the text of one of vnet's types.
+func textOf[T any, P interface {
+	*T
+	UnmarshalText([]byte) error
+}](text string) T {
+	var v T
+	if err := P(&v).UnmarshalText([]byte(text)); err != nil {
+		panic(err)
+	}
+	return v
+}

@@ -83,6 +83,11 @@ func (e *engine) lifetimes(w *writer, d time.Duration) {
 		t1 = p
 	}
 	w.addSeconds(optLeaseTime, d)
+	for _, code := range [...]byte{optRenew, optRebind} {
+		if v := e.told.own[code]; v != nil {
+			w.add(code, v)
+		}
+	}
 	w.addSeconds(optRenew, min(t1, t2))
 	w.addSeconds(optRebind, t2)
 }

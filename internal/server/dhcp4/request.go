@@ -41,6 +41,7 @@ func (e *engine) request(r *request, now time.Time) dhcp.Effects {
 		return e.refuse(r, sub)
 	}
 	e.adopt(r)
+	e.reclaim(r, address)
 	own := e.Table().Find(r.client(), sub.ID)
 	switch {
 	case own != nil && own.Lease.Address == address:

@@ -34,7 +34,9 @@ func (e *engine) router(sub *plan.Subnet) netip.Addr {
 // not in the subnet, the client could not reach.
 func (e *engine) tellRoutes(r *request, sub *plan.Subnet, router netip.Addr, inside bool) {
 	if own := e.told.own[optRoutes]; own != nil && inside {
-		e.writer.add(optRoutes, withoutDefault(own))
+		if own = withoutDefault(own); len(own) > 0 {
+			e.writer.add(optRoutes, own)
+		}
 		e.writer.done.add(optRoutes)
 	}
 	asked, askedOld := e.tells(r, optRoutes, false), e.tells(r, optRoutesMicrosoft, false)

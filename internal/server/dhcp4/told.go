@@ -107,7 +107,7 @@ func (e *engine) tells(r *request, code byte, unasked bool) bool {
 }
 
 // configure writes the options that configure a client, what counts most
-// first. g has no address in answers to INFORM.
+// first. d is 0 in answers to INFORM, which is about no lease.
 func (e *engine) configure(r *request, g grant, d time.Duration) {
 	w, sub := &e.writer, g.sub
 	inside := r.guest != nil && !r.guest.DefaultRoute // its default network is another one
@@ -116,7 +116,7 @@ func (e *engine) configure(r *request, g grant, d time.Duration) {
 			w.done.add(c) // also not the operator's
 		}
 	}
-	if g.address.IsValid() {
+	if d > 0 {
 		e.lifetimes(w, d)
 	}
 	if e.v6Only(r) {
