@@ -88,6 +88,7 @@ func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []vnet.L
 	s.tftp.SetNetwork(*svc)
 	if old == nil {
 		s.dhcp4.LoadLeases(leasesOf(leases, vnet.HowDHCPv4))
+		s.dhcp4.LoadLeases(leasesOf(leases, vnet.HowFixed)) // somebody has these already
 		s.dhcp6.LoadLeases(leasesOf(leases, vnet.HowDHCPv6))
 	}
 }
@@ -146,7 +147,7 @@ func (s *servers) lease(l *vnet.Lease, gone bool) {
 		c.Deleting = &t
 	}
 	switch l.How {
-	case vnet.HowDHCPv4:
+	case vnet.HowDHCPv4, vnet.HowFixed: // it passes over those of IPv6
 		s.dhcp4.LoadLeases([]vnet.Lease{c})
 	case vnet.HowDHCPv6:
 		s.dhcp6.LoadLeases([]vnet.Lease{c})
