@@ -1,12 +1,9 @@
 package dhcp4
 
 import (
-	"net/netip"
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-
-	"github.com/sextant-net/sextant/internal/server/listen"
 )
 
 func FuzzEngine(f *testing.F) {
@@ -26,30 +23,4 @@ func FuzzEngine(f *testing.F) {
 		}
 		e.send(b)
 	})
-}
-
-func BenchmarkDORA(b *testing.B) {
-	f := newFake(b, service(subnet("10.0.0.0/8")))
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		i++
-		f.dora(msg{mac: mac(i)})
-		f.claims = f.claims[:0]
-	}
-}
-
-func BenchmarkRenew(b *testing.B) {
-	f := newFake(b, service(subnet("10.0.0.0/8")))
-	var a netip.Addr
-	for i := range 100_000 {
-		a = f.dora(msg{mac: mac(i + 1)})
-	}
-	m := msg{kind: requestM, mac: mac(100_000), ciaddr: a.String()}.bytes()
-	b.ReportAllocs()
-	for b.Loop() {
-		if out, err := f.Receive(listen.Packet{Data: m}, f.now); err != nil || len(f.Committed(out.Claim[0], nil, f.now).Send) != 1 {
-			b.Fatal("not renewed")
-		}
-	}
 }
