@@ -19,7 +19,8 @@ type NameRecord struct {
 	// "*.web", "@" for the domain itself. One that ends in a dot is whole, also
 	// outside of the domain. That of a PTR may be an address, which stands for
 	// its name in the reverse tree, or that name, with or without the last dot.
-	// A wildcard holds for names that do not exist (RFC 4592).
+	// A wildcard holds for names that do not exist (RFC 4592); where "*" has
+	// every name of the domain, those that guests chose are not published.
 	Name string
 	// TTL in seconds; 0: the server's own.
 	TTL uint32

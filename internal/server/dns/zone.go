@@ -98,7 +98,7 @@ func (c *zone) add(r Record, owners map[string]owner) {
 		in = c.names
 	}
 	n := in[full]
-	if n != nil && len(n.rrs) > 0 && !r.Managed { // the operator's
+	if !r.Managed && (n != nil && len(n.rrs) > 0 || c.names["*."+c.domain] != nil) { // the operator's
 		return
 	}
 	o := owner{port: r.Port, mac: r.MAC, managed: r.Managed}
