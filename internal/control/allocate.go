@@ -162,6 +162,9 @@ func (a *allocator) explicit(ctx context.Context, n *vnet.Network, addr netip.Ad
 		if !p.IsValid() || !p.Contains(addr) {
 			continue
 		}
+		if s.Guests == vnet.GuestsDelegation {
+			return vnet.FixedAddress{}, vnet.Invalid("addresses", "%s lies in %s, of which guests get whole prefixes", addr, p).WithHint("choose one in another subnet")
+		}
 		if addr == s.GatewayAddr(p) {
 			return vnet.FixedAddress{}, vnet.Invalid("addresses", "%s is the gateway of network %s", addr, n.Name).WithHint("choose another one in %s", p)
 		}

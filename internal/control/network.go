@@ -25,7 +25,7 @@ const maxNetworks = 0xfffe
 
 func (w networks) create(ctx context.Context, d *draft) error {
 	n := d.o.(*vnet.Network)
-	n.Number = 0
+	n.Number, n.Retired = 0, nil
 	if err := w.resolveRouter(ctx, d, n); err != nil {
 		return err
 	}
@@ -261,6 +261,10 @@ func (w networks) update(ctx context.Context, d *draft) error {
 	if err := w.changeSubnets(ctx, d, n, was, subs); err != nil {
 		return err
 	}
+	active := mergeSubnets(fam.subs, subs)
+	if _, err := w.c.retire(ctx, n, old, lostPrefixes(was, subs), active); err != nil {
+		return err
+	}
 	startedBefore := fam.started()
 	act := w.c.activation(n, vnet.Activation{Autostart: true})
 	if fam.act != nil {
@@ -268,7 +272,7 @@ func (w networks) update(ctx context.Context, d *draft) error {
 	}
 	takeActivation(n, act)
 	if act.Started && (!startedBefore || prefixesChanged(was, subs)) {
-		if err := w.c.claimPrefixes(ctx, d, n, mergeSubnets(fam.subs, subs)); err != nil {
+		if err := w.c.claimPrefixes(ctx, d, n, active); err != nil {
 			return err
 		}
 	}
@@ -281,7 +285,7 @@ func (w networks) update(ctx context.Context, d *draft) error {
 // keep holds on to what an update cannot change, and completes what it may
 // leave out.
 func (w networks) keep(ctx context.Context, d *draft, n, old *vnet.Network) error {
-	n.Number = old.Number
+	n.Number, n.Retired = old.Number, old.Retired
 	if n.Bridge == "" {
 		n.Bridge = old.Bridge
 	}
@@ -389,6 +393,17 @@ func sameSubnet(a, b *vnet.Subnet) bool {
 		}
 	}
 	return true
+}
+
+// lostPrefixes are the subnets whose prefix is another one now, or gone.
+func lostPrefixes(was map[vnet.Family]*vnet.Subnet, subs []*vnet.Subnet) []*vnet.Subnet {
+	var out []*vnet.Subnet
+	for _, old := range was {
+		if !slices.ContainsFunc(subs, func(s *vnet.Subnet) bool { return s.Family == old.Family && s.Prefix == old.Prefix }) {
+			out = append(out, old)
+		}
+	}
+	return out
 }
 
 func prefixesChanged(was map[vnet.Family]*vnet.Subnet, subs []*vnet.Subnet) bool {

@@ -56,6 +56,9 @@ func (c *Control) activate(ctx context.Context, who Identity, sel Selector, on b
 		}
 		// The network is written as well, so that its revision is the one to
 		// wait for, and so that it cannot go meanwhile.
+		if _, err := c.retire(ctx, n, n, nil, fam.subs); err != nil {
+			return err
+		}
 		n.Generation++
 		n.Updated = c.now().UTC()
 		d.change.Put = append(d.change.Put, n, act)

@@ -162,23 +162,32 @@ type PrefixUse struct {
 }
 
 // Prefixes lists every prefix in use, in order of address: those of subnets,
-// and those that hosts hold for subnets whose prefix moves.
+// those that were taken away and that guests may still use, and those that
+// hosts hold for subnets whose prefix moves.
 func (c *Control) Prefixes(ctx context.Context, who Identity) ([]PrefixUse, error) {
 	nets, err := c.store.List(ctx, vnet.Query{Kind: vnet.KindNetwork})
 	if err != nil {
 		return nil, err
 	}
 	names := map[vnet.ID]string{}
+	out := []PrefixUse{}
 	for _, o := range nets.Items {
-		if n := o.(*vnet.Network); who.may(n.Project) {
-			names[n.ID] = n.Name
+		n := o.(*vnet.Network)
+		if !who.may(n.Project) {
+			continue
+		}
+		names[n.ID] = n.Name
+		for _, r := range n.Retired {
+			if c.now().Before(r.Until) {
+				out = append(out, PrefixUse{Prefix: r.Prefix, Network: n.Name, Subnet: r.Subnet, State: vnet.PrefixDeprecated,
+					PreferredUntil: r.Since, ValidUntil: r.Until})
+			}
 		}
 	}
 	subs, err := c.store.List(ctx, vnet.Query{Kind: vnet.KindSubnet})
 	if err != nil {
 		return nil, err
 	}
-	out := []PrefixUse{}
 	source := map[vnet.ID]vnet.Source{}
 	for _, o := range subs.Items {
 		s := o.(*vnet.Subnet)

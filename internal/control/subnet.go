@@ -41,6 +41,9 @@ func (w subnets) create(ctx context.Context, d *draft) error {
 	if err := w.fits(ctx, n, s); err != nil {
 		return err
 	}
+	if err := w.c.retireSubnet(ctx, d, n, nil, s); err != nil {
+		return err
+	}
 	return w.claim(ctx, d, n, s)
 }
 
@@ -128,6 +131,9 @@ func (w subnets) update(ctx context.Context, d *draft) error {
 	if err := w.fits(ctx, n, s); err != nil {
 		return err
 	}
+	if err := w.c.retireSubnet(ctx, d, n, old, s); err != nil {
+		return err
+	}
 	return w.claim(ctx, d, n, s)
 }
 
@@ -137,7 +143,11 @@ func (w subnets) remove(ctx context.Context, d *draft) error {
 		return vnet.Errorf(vnet.ErrInvalid, "this is the network's own subnet").
 			WithHint("switch the family off instead: sextant network set NAME %s=none", s.Family)
 	}
-	return nil
+	n, err := w.c.getNetwork(ctx, s.Network)
+	if err != nil {
+		return err
+	}
+	return w.c.retireSubnet(ctx, d, n, s, nil)
 }
 
 // stranded refuses a change of a subnet that would take away addresses which

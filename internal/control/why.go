@@ -148,28 +148,49 @@ func reservedFor(r *vnet.Reservation) string {
 	return "the client " + r.Client
 }
 
+// seen looks for the lease of the address, and for prefixes that were delegated
+// and that it lies in.
 func (w *whyer) seen(ctx context.Context, n *vnet.Network) error {
-	l, err := w.c.store.List(ctx, vnet.Query{Kind: vnet.KindLease, Network: n.ID})
-	if err != nil {
-		return err
-	}
-	for _, o := range l.Items {
-		lease := o.(*vnet.Lease)
-		if lease.Address != w.a {
+	at := []netip.Addr{w.a}
+	for _, s := range w.f.subs[n.ID] {
+		if s.Delegate == 0 || !s.Prefix.Contains(w.a) {
 			continue
 		}
-		r := Reason{Ref: vnet.RefOf(lease), Name: lease.Hostname, Network: n.Name, Address: w.a, MAC: lease.MAC, Expires: lease.Expires}
-		switch {
-		case lease.Declined:
-			r.Text = fmt.Sprintf("a guest found it in use by somebody else; it is not given until %s", lease.Expires.Format(time.RFC3339))
-		case lease.How == vnet.HowDHCPv4, lease.How == vnet.HowDHCPv6:
-			r.Text = fmt.Sprintf("%s has it by %s on network %s", lease.MAC, lease.How, n.Name)
-		default:
-			r.Text = fmt.Sprintf("%s was seen to use it (%s) on network %s", lease.MAC, lease.How, n.Name)
+		if p, err := w.a.Prefix(s.Delegate); err == nil && p.Addr() != w.a {
+			at = append(at, p.Addr())
 		}
-		w.leases = append(w.leases, r)
+	}
+	for _, a := range at {
+		l, err := w.c.store.List(ctx, vnet.Query{Kind: vnet.KindLease, Network: n.ID, Name: a.String()})
+		if err != nil {
+			return err
+		}
+		for _, o := range l.Items {
+			w.lease(n, o.(*vnet.Lease))
+		}
 	}
 	return nil
+}
+
+func (w *whyer) lease(n *vnet.Network, lease *vnet.Lease) {
+	r := Reason{Ref: vnet.RefOf(lease), Name: lease.Hostname, Network: n.Name, Address: w.a, MAC: lease.MAC, Expires: lease.Expires}
+	switch {
+	case lease.Length > 0:
+		r.Prefix = lease.Prefix()
+		if !r.Prefix.Contains(w.a) {
+			return
+		}
+		r.Text = fmt.Sprintf("it lies in %s, which %s has by %s on network %s", r.Prefix, lease.MAC, lease.How, n.Name)
+	case lease.Address != w.a:
+		return
+	case lease.Declined:
+		r.Text = fmt.Sprintf("a guest found it in use by somebody else; it is not given until %s", lease.Expires.Format(time.RFC3339))
+	case lease.How == vnet.HowDHCPv4, lease.How == vnet.HowDHCPv6:
+		r.Text = fmt.Sprintf("%s has it by %s on network %s", lease.MAC, lease.How, n.Name)
+	default:
+		r.Text = fmt.Sprintf("%s was seen to use it (%s) on network %s", lease.MAC, lease.How, n.Name)
+	}
+	w.leases = append(w.leases, r)
 }
 
 func (w *whyer) uplinks(ctx context.Context) error {

@@ -24,9 +24,13 @@ func (p *networkPlan) retired(active []Subnet) []Subnet {
 		if taken {
 			continue
 		}
+		since := r.Since
+		if since.IsZero() {
+			since = longAgo
+		}
 		out = append(out, Subnet{
 			ID: r.Subnet, Family: vnet.IPv6, Prefix: r.Prefix, Gateway: r.Gateway, Guests: r.Guests, Delegate: r.Delegate,
-			Advertise: r.Advertise, Deprecated: true, Retired: true, PreferredUntil: longAgo, ValidUntil: r.Until,
+			Advertise: r.Advertise, Deprecated: true, Retired: true, PreferredUntil: since, ValidUntil: r.Until,
 		})
 	}
 	return out

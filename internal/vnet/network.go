@@ -135,7 +135,9 @@ type RetiredPrefix struct {
 	// Advertise is how it was advertised; its Valid is the longest valid
 	// lifetime that is told from now on.
 	Advertise PrefixPolicy `json:"advertise,omitzero"`
-	// Until is a wall-clock deadline: the end of what guests were promised.
+	// Since is when it was taken away, Until a wall-clock deadline: the end of
+	// what guests were promised.
+	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until"`
 }
 

@@ -147,6 +147,9 @@ func (s *Subnet) checkGateway() error {
 // of its assignment: the one that was written down, or the first. It is the
 // zero Addr if the gateway is somebody else's or there is none.
 func (s *Subnet) GatewayAddr(p netip.Prefix) netip.Addr {
+	if s.Guests == GuestsDelegation {
+		return netip.Addr{} // nothing of it is on the link
+	}
 	switch s.Gateway {
 	case GatewayExternal, GatewayNone:
 		return netip.Addr{}
