@@ -40,6 +40,17 @@ func (f *file) imports() map[string]token.Pos {
 	return m
 }
 
+// functions lists the functions that are no methods.
+func (f *file) functions() []string {
+	var out []string
+	for _, d := range f.ast.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
+			out = append(out, fn.Name.Name)
+		}
+	}
+	return out
+}
+
 // generated reports whether a generator wrote the file.
 func (f *file) generated() bool { return ast.IsGenerated(f.ast) }
 
