@@ -3,7 +3,9 @@ package dhcp6
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/insomniacslk/dhcp/rfc1035label"
 
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -31,6 +34,11 @@ func subnet(prefix string, ranges ...string) plan.Subnet {
 		s.Ranges = append(s.Ranges, vnet.Range{First: ip(first), Last: ip(last)})
 	}
 	return s
+}
+
+// delegation is a prefix of which guests get pieces.
+func delegation(prefix string, length int) plan.Subnet {
+	return plan.Subnet{ID: vnet.ID(prefix), Family: vnet.IPv6, Prefix: netip.MustParsePrefix(prefix), Guests: vnet.GuestsDelegation, Delegate: length}
 }
 
 func service(subnets ...plan.Subnet) plan.Service {
@@ -61,7 +69,7 @@ func duidUUID(n int) []byte {
 }
 
 func guest(n int, addresses ...string) plan.Guest {
-	g := plan.Guest{Port: vnet.ID(fmt.Sprint("port", n)), Network: "net", Name: fmt.Sprint("vm", n), MAC: mac(n)}
+	g := plan.Guest{Port: vnet.ID(fmt.Sprint("port", n)), Network: "net", Name: fmt.Sprint("vm", n), MAC: mac(n), DefaultRoute: true}
 	for _, a := range addresses {
 		g.Addresses = append(g.Addresses, plan.GuestAddress{Address: ip(a)})
 	}
@@ -80,6 +88,16 @@ type msg struct {
 	extra  []dhcpv6.Option
 	peer   netip.Addr
 	seen   vnet.MAC
+	port   vnet.ID  // where it came in
+	pds    []string // "IAID" or "IAID=prefix,prefix"
+	via    []relay  // outermost first
+	xid    byte     // 0: made up
+}
+
+// relay is a relay that a message comes through.
+type relay struct {
+	from, link string // its address; where it stands
+	options    []dhcpv6.Option
 }
 
 func (m msg) packet() listen.Packet {
@@ -107,6 +125,23 @@ func (m msg) packet() listen.Packet {
 		}
 		d.AddOption(o)
 	}
+	for _, s := range m.pds {
+		id, prefixes, ok := strings.Cut(s, "=")
+		o := &dhcpv6.OptIAPD{}
+		var n uint32
+		fmt.Sscan(id, &n)
+		binary.BigEndian.PutUint32(o.IaId[:], n)
+		if ok {
+			for x := range strings.SplitSeq(prefixes, ",") {
+				p := netip.MustParsePrefix(x)
+				o.Options.Add(&dhcpv6.OptIAPrefix{Prefix: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 128)}})
+			}
+		}
+		d.AddOption(o)
+	}
+	if m.xid != 0 {
+		d.TransactionID = dhcpv6.TransactionID{0, 0, m.xid}
+	}
 	if m.rapid {
 		d.AddOption(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionRapidCommit})
 	}
@@ -122,7 +157,20 @@ func (m msg) packet() listen.Packet {
 	if !m.peer.IsValid() {
 		m.peer = private
 	}
-	return listen.Packet{From: m.peer, Sender: listen.Sender{MAC: m.seen}, Data: d.ToBytes()}
+	p := listen.Packet{From: m.peer, Sender: listen.Sender{MAC: m.seen, Port: m.port}, Data: d.ToBytes()}
+	for i := len(m.via) - 1; i >= 0; i-- {
+		r := m.via[i]
+		f := &dhcpv6.RelayMessage{MessageType: dhcpv6.MessageTypeRelayForward, HopCount: uint8(len(m.via) - 1 - i), PeerAddr: p.From.AsSlice(), LinkAddr: net.IPv6zero}
+		if r.link != "" {
+			f.LinkAddr = ip(r.link).AsSlice()
+		}
+		for _, o := range r.options {
+			f.AddOption(o)
+		}
+		f.AddOption(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionRelayMsg, OptionData: p.Data})
+		p.From, p.Data = ip(r.from), f.ToBytes()
+	}
+	return p
 }
 
 // fake is an engine with a store that says yes, or err.
@@ -132,6 +180,13 @@ type fake struct {
 	now                    time.Time
 	err                    error
 	claims, granted, ended []vnet.Lease
+	sent                   dhcp.Reply // the last answer
+}
+
+// ask gives the engine a message and returns the answer in short.
+func (f *fake) ask(m msg) string {
+	f.t.Helper()
+	return text(f.send(m.packet()))
 }
 
 func newFake(t testing.TB, svc plan.Service) *fake {
@@ -163,9 +218,15 @@ func (f *fake) send(p listen.Packet) *dhcpv6.Message {
 	if len(out.Send) > 1 {
 		f.t.Fatalf("%d answers", len(out.Send))
 	}
-	m, err := dhcpv6.MessageFromBytes(out.Send[0].Data)
+	f.sent = out.Send[0]
+	f.sent.Data = slices.Clone(f.sent.Data)
+	d, err := dhcpv6.FromBytes(f.sent.Data)
 	if err != nil {
 		f.t.Fatalf("our answer does not parse: %v", err)
+	}
+	m, err := d.GetInnerMessage()
+	if err != nil {
+		f.t.Fatalf("our answer to a relay does not parse: %v", err)
 	}
 	return m
 }
@@ -187,6 +248,19 @@ func text(m *dhcpv6.Message) string {
 				b.WriteByte(' ')
 			}
 			fmt.Fprintf(&b, "%v/%d/%d", a.IPv6Addr, a.PreferredLifetime/time.Second, a.ValidLifetime/time.Second)
+		}
+		b.WriteByte(']')
+		if s := o.Options.Status(); s != nil {
+			fmt.Fprintf(&b, "%v", s.StatusCode)
+		}
+	}
+	for _, o := range m.Options.IAPD() {
+		fmt.Fprintf(&b, " pd %d[", binary.BigEndian.Uint32(o.IaId[:]))
+		for i, p := range o.Options.Prefixes() {
+			if i > 0 {
+				b.WriteByte(' ')
+			}
+			fmt.Fprintf(&b, "%v/%d/%d", p.Prefix, p.PreferredLifetime/time.Second, p.ValidLifetime/time.Second)
 		}
 		b.WriteByte(']')
 		if s := o.Options.Status(); s != nil {
@@ -228,4 +302,12 @@ func (f *fake) lease(m msg) []netip.Addr {
 func addr(a *dhcpv6.OptIAAddress) netip.Addr {
 	x, _ := netip.AddrFromSlice(a.IPv6Addr)
 	return x
+}
+
+func prefixes(ss ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range ss {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
 }

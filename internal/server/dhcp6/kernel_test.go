@@ -70,7 +70,7 @@ func TestKernelDhclient(t *testing.T) {
 	s := l.server()
 	s.SetNetwork(service(subnet("2001:db8:1::/64")))
 	s.SetGuest(plan.Guest{
-		Port: "p1", Network: "net", Name: "vm1", MAC: guestMAC,
+		Port: "p1", Network: "net", Name: "vm1", MAC: guestMAC, DefaultRoute: true,
 		Addresses: []plan.GuestAddress{{Subnet: "2001:db8:1::/64", Address: ip("2001:db8:1::77")}},
 	})
 	out, err := l.client.Run("eth0")
@@ -108,7 +108,7 @@ func TestKernelDhclient(t *testing.T) {
 		t.Errorf("release: %v\n%s", err, out)
 	}
 	netnstest.Eventually(t, 5*time.Second, "claims and releases", func() error {
-		if c, r := l.store.Count(); c != 2 || r != 2 {
+		if c, r := l.store.Count(); c != 2 || r != 3 {
 			return fmt.Errorf("%d claims, %d releases", c, r)
 		}
 		return nil

@@ -189,7 +189,7 @@ func (e *engine) granted(r *request, c *client, answers []answer, now time.Time)
 			if h := (hold{r.duid, x.iaid}); c.port != "" && e.holds[c.port] != h {
 				e.holds[c.port] = h
 			}
-			news := grant{c.port, r.duid, x.iaid, r.name, now.Add(g.valid)}
+			news := grant{c.port, r.duid, x.iaid, r.published(), now.Add(g.valid)}
 			old := e.grants[g.address]
 			if old.port == news.port && old.duid == news.duid && old.iaid == news.iaid && old.name == news.name && news.until.Sub(old.until) < g.valid/4 {
 				continue
@@ -207,7 +207,7 @@ func (e *engine) granted(r *request, c *client, answers []answer, now time.Time)
 // record is the lease that a give makes.
 func (e *engine) record(r *request, c *client, x *ia, g *give, now time.Time) vnet.Lease {
 	l := e.Lease(g.address, g.subnet, now.Add(g.valid))
-	l.MAC, l.Port, l.DUID, l.IAID, l.Hostname, l.Length = c.mac, c.port, r.duid, x.iaid, r.name, g.length
+	l.MAC, l.Port, l.DUID, l.IAID, l.Hostname, l.Length = c.mac, c.port, r.duid, x.iaid, r.published(), g.length
 	if g.length > 0 {
 		// Who is behind a relay is reached over the relay.
 		if l.Via = r.peer; len(r.hops) > 0 {

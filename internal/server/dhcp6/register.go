@@ -37,7 +37,7 @@ func (e *engine) register(r *request, c *client, now time.Time) (dhcp.Effects, e
 		return dhcp.Effects{}, errAddress // given by us, or in dispute
 	}
 	l := e.Lease(a.address, sub.ID, now.Add(min(time.Duration(a.valid)*time.Second, maxRegistered)))
-	l.How, l.MAC, l.Port, l.DUID, l.Hostname = vnet.HowSLAAC, c.mac, c.port, r.duid, r.name
+	l.How, l.MAC, l.Port, l.DUID, l.Hostname = vnet.HowSLAAC, c.mac, c.port, r.duid, r.published()
 	w := e.start(r, kindRegistered)
 	w.option(optIAAddr, a.body)
 	out := e.finish(r, w)

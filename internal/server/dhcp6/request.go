@@ -7,7 +7,6 @@ import (
 	"net/netip"
 
 	"github.com/sextant-net/sextant/internal/ipam"
-	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/listen"
 )
 
@@ -225,18 +224,6 @@ func (g *registration) read(body []byte) {
 	g.count++
 	g.body, g.address = body, netip.AddrFrom16([16]byte(body))
 	g.preferred, g.valid = binary.BigEndian.Uint32(body[16:]), binary.BigEndian.Uint32(body[20:])
-}
-
-// readName takes in a client's name (RFC 4704 section 4): flags, and labels of
-// which the first is the host's.
-func (r *request) readName(body []byte) {
-	if len(body) == 0 {
-		return
-	}
-	r.fqdn, r.fqdnFlags = true, body[0]
-	if name := body[1:]; len(name) > 1 && int(name[0]) < len(name) && name[0] < 64 {
-		r.name = dhcp.Label(string(name[1 : 1+name[0]]))
-	}
 }
 
 // wants reports whether the client is to be told an option; unasked says

@@ -3,7 +3,6 @@ package dhcp6
 import (
 	"encoding/binary"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
@@ -215,33 +214,4 @@ func appendAddrs(b []byte, addrs []netip.Addr) []byte {
 
 func appendSeconds(b []byte, d time.Duration) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(d/time.Second))
-}
-
-// named answers a client that told a name and asks for ours (RFC 4704 section
-// 6): names are published here, whatever the client would rather do itself,
-// but for guests without a port that want none to be.
-func (e *engine) named(w *writer, r *request) {
-	const updates, overrides, none = 1, 2, 4
-	if !r.fqdn || !r.wants(optFQDN, false) || e.isTold(optFQDN) {
-		return
-	}
-	name, flags := r.name, byte(updates)
-	if g := e.client.guest; g != nil && g.Name != "" {
-		name = g.Name
-	} else if r.fqdnFlags&none != 0 {
-		flags = none
-	}
-	if flags == updates && r.fqdnFlags&updates == 0 {
-		flags |= overrides
-	}
-	w.begin(optFQDN)
-	w.b = append(w.b, flags)
-	if name != "" {
-		if e.Service().Domain != "" {
-			w.b = vnet.AppendName(w.b, name+"."+strings.TrimSuffix(e.Service().Domain, "."))
-		} else {
-			w.b = append(append(w.b, byte(len(name))), name...)
-		}
-	}
-	w.end()
 }
