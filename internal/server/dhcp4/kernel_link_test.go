@@ -176,3 +176,54 @@ func TestKernelUdhcpcOptions(t *testing.T) {
 	// Option 93 makes it another kind of client; 60 is what -V says.
 	dhcptest.Wants(t, l.udhcpc("-V", "PXEClient:Arch:00007:UNDI:003016", "-x", "0x5d:0007"), "boot_file=x64.efi", "siaddr=192.0.2.1")
 }
+
+// dhcpcd takes an address with two messages.
+func TestKernelRapidCommit(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "dhcpcd")
+	l := newLab(t)
+	svc := service(subnet("192.0.2.0/24", "192.0.2.100-192.0.2.109"))
+	svc.Routes = []vnet.Route{textOf[vnet.Route]("10.9.0.0/16")}
+	s := l.server()
+	s.SetNetwork(svc)
+	l.dhcpcd("noarp\nclientid\noption rapid_commit, classless_static_routes\n",
+		"new_ip_address=192.0.2.10", "new_rapid_commit=",
+		"new_classless_static_routes=10.9.0.0/16 192.0.2.1 0.0.0.0/0 192.0.2.1")
+}
+
+// dhcpcd can do without IPv4, is told that it may, and takes no address.
+func TestKernelIPv6Only(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "dhcpcd")
+	l := newLab(t)
+	svc := service(subnet("192.0.2.0/24", "192.0.2.100-192.0.2.109"))
+	wait := vnet.Duration(30 * time.Minute)
+	svc.DHCP.V6Only = &wait
+	s := l.server()
+	s.SetNetwork(svc)
+	l.dhcpcd("noarp\nclientid\noption ipv6_only_preferred\n", "reason=EXPIRE\n", "protocol=dhcp\n")
+	if n, _ := l.store.Count(); n != 0 {
+		t.Errorf("%d addresses were claimed", n)
+	}
+}
+
+// A client that finds the offered address in use declines it, and gets another
+// one; the first is kept back.
+func TestKernelDecline(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "busybox")
+	l := newLab(t)
+	squatter := netnstest.New(t, "dhcp4-s")
+	netnstest.Veth(l.router, "p-squat", squatter, "eth0")
+	l.router.Run("ip", "link", "set", "p-squat", "master", "br0")
+	squatter.Run("ip", "addr", "add", "192.0.2.100/24", "dev", "eth0")
+	svc := service(subnet("192.0.2.0/24", "192.0.2.100-192.0.2.101"))
+	no := false
+	svc.DHCP.Probe = &no
+	s := l.server()
+	s.SetNetwork(svc)
+	dhcptest.Wants(t, l.udhcpc("-a", "-r", "192.0.2.100"), "ip=192.0.2.101")
+	if n := l.store.Declined(); n != 1 {
+		t.Errorf("%d declined leases were claimed", n)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -115,40 +116,41 @@ func TestKernelUdhcpcAndDhcpcd(t *testing.T) {
 	l := newLab(t)
 	s := l.server()
 	s.SetNetwork(service())
-	script := filepath.Join(l.dir, "udhcpc")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	out, err := l.guest.Try("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", script)
-	if err != nil {
-		t.Fatalf("udhcpc: %v\n%s", err, out)
-	}
-	dhcptest.Wants(t, out, "ip=192.0.2.", "router=192.0.2.1", "dns=192.0.2.1", "lease=3600")
+	dhcptest.Wants(t, l.udhcpc(), "ip=192.0.2.", "router=192.0.2.1", "dns=192.0.2.1", "lease=3600")
+	l.dhcpcd("noarp\nclientid\noption interface_mtu, domain_search\n", "new_ip_address=192.0.2.", "new_dhcp_lease_time=3600", "new_interface_mtu=1450")
+}
 
-	conf, events := filepath.Join(l.dir, "dhcpcd.conf"), filepath.Join(l.dir, "events")
-	if err := os.WriteFile(conf, []byte("noarp\nclientid\noption interface_mtu, domain_search\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nenv >>"+events+"\n"), 0o755); err != nil {
-		t.Fatal(err)
+// dhcpcd runs dhcpcd in the guest until its hooks were told all that is wanted.
+func (l *lab) dhcpcd(config string, want ...string) {
+	l.t.Helper()
+	conf, events, script := filepath.Join(l.dir, "dhcpcd.conf"), filepath.Join(l.dir, "events"), filepath.Join(l.dir, "hook")
+	for name, text := range map[string]string{conf: config, script: "#!/bin/sh\nenv >>" + events + "\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 	// It has a file under /run by the name of the device, which must be its own.
-	dev := fmt.Sprintf("d%d", os.Getpid())
+	dev := fmt.Sprintf("d%d-%d", os.Getpid(), devices.Add(1))
 	l.guest.Run("ip", "link", "set", "eth0", "name", dev)
 	// dhcpcd's helpers outlive it for a moment: they must not hold our pipe.
 	client := l.guest.Start("sh", "-c", `exec timeout 20 "$@" >/dev/null 2>&1`, "sh", "dhcpcd", "-4", "-B", "-f", conf, "-c", script, dev)
-	t.Cleanup(func() {
+	l.t.Cleanup(func() {
 		_ = client.Process.Signal(syscall.SIGTERM)
 		_ = client.Wait()
 	})
-	netnstest.Eventually(t, 15*time.Second, "dhcpcd", func() error {
+	netnstest.Eventually(l.t, 15*time.Second, "dhcpcd", func() error {
 		out, _ := os.ReadFile(events)
-		if !strings.Contains(string(out), "new_ip_address=192.0.2.") || !strings.Contains(string(out), "new_dhcp_lease_time=3600") {
-			return fmt.Errorf("%s", out)
+		for _, w := range want {
+			if !strings.Contains(string(out), w) {
+				return fmt.Errorf("no %s in %s", w, out)
+			}
 		}
 		return nil
 	})
 }
+
+// devices counts the devices that dhcpcd ran on.
+var devices atomic.Int32
 
 func TestKernelPortTaken(t *testing.T) {
 	t.Parallel()

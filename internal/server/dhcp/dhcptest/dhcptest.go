@@ -21,13 +21,17 @@ import (
 type Store struct {
 	mu                sync.Mutex
 	claimed, released int
+	declined          int
 }
 
 // Commit is of dhcp.Claims.
-func (s *Store) Commit(_ vnet.Lease, done func(error)) {
+func (s *Store) Commit(l vnet.Lease, done func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.claimed++
+	if l.Declined {
+		s.declined++
+	}
 	go done(nil)
 }
 
@@ -43,6 +47,14 @@ func (s *Store) Count() (claimed, released int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.claimed, s.released
+}
+
+// Declined returns how many of the claims keep an address back that a client
+// found in use.
+func (s *Store) Declined() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.declined
 }
 
 // Dhclient is ISC dhclient on the devices of a guest.
