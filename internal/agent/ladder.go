@@ -137,7 +137,7 @@ func (a *Agent) ladderInput() ladder.Input {
 		if n.Deleting != nil {
 			continue
 		}
-		w := ladder.Wish{Network: id, Name: n.Name, Number: n.Number, Scope: vnet.Scope(n.Router), Stopped: !a.snap.Started(id), IPv4: n.IPv4.Mode, IPv6: n.IPv6.Mode}
+		w := ladder.Wish{Network: id, Name: n.Name, Number: n.Number, Scope: vnet.Scope(n.Router), Stopped: !a.snap.Started(id), LeaseTime: n.LeaseTime.Std(), IPv4: n.IPv4.Mode, IPv6: n.IPv6.Mode}
 		for _, s := range a.snap.SubnetsOf(id) {
 			w.Subnets = append(w.Subnets, *s)
 		}

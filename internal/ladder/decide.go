@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -286,9 +287,24 @@ func (d *decider) deprecate(s *slot, h vnet.PrefixAssignment, why string) {
 		d.out.Moves = append(d.out.Moves, m)
 	}
 	h.State, h.Since = vnet.PrefixDeprecated, d.in.Now
-	h.PreferredUntil, h.ValidUntil = d.in.Now, d.in.Now.Add(MoveGrace)
+	h.PreferredUntil, h.ValidUntil = d.in.Now, d.in.Now.Add(grace(s.wish, s.subnet))
 	d.scope(s.wish.Scope).soft.Add(h.Prefix, holder{h.Subnet, "of network " + s.wish.Name})
 	d.hold(h, true)
+}
+
+// grace is how long guests keep what they have of a prefix that had to go: until
+// their leases end, and with IPv6 at least for as long as no word of ours can
+// take an address away (RFC 4862 section 5.5.3 e) and at most, unless more was
+// promised, that long (RFC 9096 section 3.5).
+func grace(w *Wish, s *vnet.Subnet) time.Duration {
+	if s.Family == vnet.IPv4 {
+		return max(MoveGrace, w.LeaseTime)
+	}
+	d := max(DeprecatedFor, s.Advertise.Valid.Std())
+	if s.Guests == vnet.GuestsStateful || s.Guests == vnet.GuestsSLAACStateful {
+		d = max(d, w.LeaseTime)
+	}
+	return d
 }
 
 // choose finds prefixes for the started subnets that have none.

@@ -15,11 +15,15 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// MoveGrace is how long a prefix that had to move stays deprecated before it is
-// given up. IPv4 knows no deprecation: nothing is served from the prefix any
-// more. But guests that renew at their old gateway are still heard there for as
-// long as their leases last, and told to ask again.
+// MoveGrace is how long an IPv4 prefix that had to move at least stays deprecated
+// before it is given up. IPv4 knows no deprecation: nothing is served from the
+// prefix any more. But guests that renew at their old gateway are still heard
+// there for as long as their leases last, and told to ask again.
 const MoveGrace = vnet.DefaultLease
+
+// DeprecatedFor is how long an IPv6 prefix stays deprecated where nothing longer
+// was promised.
+const DeprecatedFor = 2 * time.Hour
 
 // Input is everything that a decision depends on.
 type Input struct {
@@ -67,6 +71,7 @@ type Wish struct {
 	Number     int        // picks the ULA /64
 	Scope      vnet.Scope // address scope; empty means vnet.ScopeHost
 	Stopped    bool
+	LeaseTime  time.Duration // the longest that guests are promised an address
 	IPv4, IPv6 vnet.Egress   // modes as wished
 	Subnets    []vnet.Subnet // of both families
 }
