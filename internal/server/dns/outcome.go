@@ -65,25 +65,28 @@ func failed(full string) *outcome { return &outcome{rcode: dns.RcodeServerFailur
 func outcomeOf(m *dns.Msg, name string, qtype uint16) *outcome {
 	o := &outcome{rcode: m.Rcode, last: name, ad: m.AuthenticatedData}
 	has := false
-	for range maxHops + 1 {
-		next := ""
+	var been []string   // an answer may lead in a circle
+	var dnames []dns.RR // RFC 6672; few, for they are compared with each other
+	for !has && !slices.Contains(been, o.last) && len(been) <= maxHops {
+		been = append(been, o.last)
+		at := o.last
 		for _, rr := range m.Answer {
 			h := rr.Header()
-			switch at := strings.EqualFold(h.Name, o.last); {
-			case at && (h.Rrtype == qtype || qtype == dns.TypeANY):
+			here := strings.EqualFold(h.Name, at)
+			switch {
+			case here && (h.Rrtype == qtype || qtype == dns.TypeANY):
 				o.answer, has = append(o.answer, rr), true
-			case at && h.Rrtype == dns.TypeCNAME:
-				o.answer, next = append(o.answer, rr), strings.ToLower(rr.(*dns.CNAME).Target)
-			case at && h.Rrtype == dns.TypeRRSIG, h.Rrtype == dns.TypeDNAME && dns.IsSubDomain(h.Name, o.last):
-				if !slices.Contains(o.answer, rr) {
-					o.answer = append(o.answer, rr)
-				}
+			case here && h.Rrtype == dns.TypeCNAME:
+				o.answer, o.last = append(o.answer, rr), strings.ToLower(rr.(*dns.CNAME).Target)
+			case here && h.Rrtype == dns.TypeRRSIG:
+				o.answer = append(o.answer, rr)
+			case h.Rrtype == dns.TypeDNAME && len(dnames) < maxHops && dns.IsSubDomain(h.Name, at) && !slices.Contains(dnames, rr):
+				o.answer, dnames = append(o.answer, rr), append(dnames, rr)
 			}
 		}
-		if has || next == "" || next == o.last {
-			break
+		if has {
+			o.last = at
 		}
-		o.last = next
 	}
 	closed := false
 	for _, rr := range m.Ns {

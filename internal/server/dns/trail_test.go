@@ -1,11 +1,11 @@
 package dns
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -179,11 +179,14 @@ func TestTrailIsDropped(t *testing.T) {
 // TestMarksAreFresh: the numbers tell an upstream nothing about who asks.
 func TestMarksAreFresh(t *testing.T) {
 	f, ns := asker(t, "127.0.0.1:53")
-	seen := map[uint64]bool{}
+	var mu sync.Mutex
+	seen := map[mark]bool{}
 	var count atomic.Int32
 	resolver(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, m := range marks(trailOf(q)) {
-			seen[binary.BigEndian.Uint64(m[:])] = true
+			seen[m] = true
 		}
 		respond(dns.RcodeSuccess, &count)(w, q)
 	})
@@ -192,6 +195,8 @@ func TestMarksAreFresh(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(seen) != 5 {
 		t.Errorf("%d numbers in 5 questions", len(seen))
 	}
