@@ -27,6 +27,7 @@ type host struct {
 	ns    *netnstest.NS
 	store *agent.FakeStore
 	state string
+	agent *agent.Agent
 	stop  func()
 }
 
@@ -90,6 +91,7 @@ func (h *host) startWith(store agent.Store) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.agent = a
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() {

@@ -10,12 +10,14 @@ import (
 
 // Answer answers control's questions. It is called from many goroutines; what
 // needs the loop's state is asked of the loop.
-func (a *Agent) Answer(ctx context.Context, verb string, _ json.RawMessage) (json.RawMessage, error) {
+func (a *Agent) Answer(ctx context.Context, verb string, args json.RawMessage) (json.RawMessage, error) {
 	switch verb {
 	case "ready":
 		return a.inLoop(ctx, a.ready)
 	case "facts":
 		return a.inLoop(ctx, func() (any, error) { return a.hostFacts(a.facts), nil })
+	case "import":
+		return a.inLoop(ctx, func() (any, error) { return a.tryImport(args) })
 	case "cleanup":
 		return a.inLoop(ctx, func() (any, error) { return a.cleanup(ctx) })
 	}

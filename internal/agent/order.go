@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -182,6 +183,38 @@ func (w *orderWork) take(r *vnet.LeaseRecord, done func(error)) error {
 		done(err)
 	})
 	return nil
+}
+
+// Tried is the answer to "import": what an order would come to.
+type Tried struct {
+	Done     int            `json:"done"`
+	Problems []vnet.Problem `json:"problems,omitempty"`
+}
+
+// tryImport looks what an import would come to, and changes nothing.
+func (a *Agent) tryImport(args json.RawMessage) (*Tried, error) {
+	o := &vnet.LeaseOrder{}
+	if err := json.Unmarshal(args, o); err != nil || len(o.Leases) > vnet.OrderMost {
+		return nil, vnet.Errorf(vnet.ErrInvalid, "the order cannot be read: %w", err)
+	}
+	if a.srv.services[o.Network] == nil {
+		return nil, vnet.Errorf(vnet.ErrUnavailable, "host %s does not serve the network yet", a.cfg.Host).WithHint("see `sextant status`")
+	}
+	w := &orderWork{a: a, o: o, now: a.cfg.Now(), left: len(o.Leases) + 1} // which never ends
+	w.look()
+	for i := range o.Leases {
+		r := &o.Leases[i]
+		l := w.lease(r)
+		err := w.fits(r, l)
+		if err == nil {
+			err = w.whose(l)
+		}
+		if err == nil {
+			w.twice[r.Address] = true
+		}
+		w.result(r, err)
+	}
+	return &Tried{w.done, w.problems}, nil
 }
 
 // lease is the lease that a record is.

@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/agent"
 	"github.com/sextant-net/sextant/internal/netnstest"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -79,7 +82,19 @@ func TestOrders(t *testing.T) {
 		{Address: netip.MustParseAddr("2001:db8:7:110::"), Length: 60, DUID: duid, Expires: later}, // of another length
 		{Address: four(255), MAC: mac(6), Expires: later},
 	}}
+	args, err := json.Marshal(order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := h.agent.Answer(t.Context(), "import", args)
+	var tried agent.Tried
+	if err := errors.Join(err, json.Unmarshal(answer, &tried)); err != nil || len(h.store.All(vnet.KindLease)) != 0 {
+		t.Errorf("tried: %v, leases %v", err, h.store.All(vnet.KindLease))
+	}
 	got := h.ordered(order)
+	if tried.Done != 4 || len(tried.Problems) != len(got.Problems) {
+		t.Errorf("tried: %+v, done: %+v", tried, got.Problems)
+	}
 	if got.State != vnet.StateDegraded || got.Applied < order.Revision {
 		t.Errorf("report %+v", got)
 	}

@@ -97,9 +97,6 @@ func TestWhyAndOverview(t *testing.T) {
 	if err != nil || len(ov.Networks) != 1 || ov.Networks[0].State != vnet.StatePending || ov.Ready {
 		t.Errorf("%+v, %v", ov, err)
 	}
-	if err := r.ReleaseLease(ctx, admin, Selector{Name: "10.1.0.7"}); err != nil {
-		t.Fatal(err)
-	}
 	if _, err := r.Delete(ctx, admin, sel(vnet.KindPort, "vm1"), 0); err != nil {
 		t.Fatal(err)
 	}
