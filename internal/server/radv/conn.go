@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 
 	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 
 	"github.com/sextant-net/sextant/internal/server/listen"
 )
@@ -31,11 +33,15 @@ type conn struct {
 	p       *ipv6.PacketConn
 	raw     syscall.RawConn
 	members *listen.Members
+
+	mu    sync.Mutex
+	links map[int][]byte     // control message for each link that was sent on
+	to    unix.SockaddrInet6 // of the message that is being sent
 }
 
 // open is an opener.
 func open(inNS func(func() error) error, recv func(listen.Packet)) (transport, error) {
-	c := &conn{}
+	c := &conn{links: map[int][]byte{}}
 	if err := inNS(c.listen); err != nil {
 		return nil, fmt.Errorf("open an ICMPv6 socket: %w", err)
 	}
@@ -88,22 +94,33 @@ func deaf() (*ipv6.PacketConn, error) {
 	return p, nil
 }
 
+// batch is how many solicitations are taken at once: guests that start together
+// ask together.
+const batch = 32
+
 func (c *conn) read(recv func(listen.Packet)) {
-	buf := make([]byte, 2048)
+	got := make([]ipv6.Message, batch)
+	for i := range got {
+		got[i].Buffers = [][]byte{make([]byte, maxSolicitation+1)}
+		got[i].OOB = ipv6.NewControlMessage(ipv6.FlagHopLimit | ipv6.FlagInterface)
+	}
 	for {
-		n, cm, src, err := c.p.ReadFrom(buf)
+		n, err := c.p.ReadBatch(got, 0)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil || cm == nil {
+		if err != nil {
 			continue
 		}
-		ip, ok := src.(*net.IPAddr)
-		if !ok {
-			continue
-		}
-		if from, ok := netip.AddrFromSlice(ip.IP); ok {
-			recv(listen.Packet{Index: cm.IfIndex, From: from, HopLimit: cm.HopLimit, Data: buf[:n]})
+		for _, m := range got[:n] {
+			var cm ipv6.ControlMessage
+			ip, ok := m.Addr.(*net.IPAddr)
+			if !ok || cm.Parse(m.OOB[:m.NN]) != nil {
+				continue
+			}
+			if from, ok := netip.AddrFromSlice(ip.IP); ok {
+				recv(listen.Packet{Index: cm.IfIndex, From: from, HopLimit: cm.HopLimit, Data: m.Buffers[0][:m.N]})
+			}
 		}
 	}
 }
@@ -116,11 +133,30 @@ func (c *conn) Index(link string) (index int, err error) {
 }
 
 func (c *conn) Join(_ string, index int) error { return c.members.Join(index) }
-func (c *conn) Leave(index int)                { c.members.Leave(index) }
 
+func (c *conn) Leave(index int) {
+	c.members.Leave(index)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.links, index)
+}
+
+// Send sends a message with the socket's hop limit of 255.
 func (c *conn) Send(index int, to netip.Addr, b []byte) error {
-	_, err := c.p.WriteTo(b, &ipv6.ControlMessage{IfIndex: index, HopLimit: 255}, &net.IPAddr{IP: to.AsSlice()})
-	return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	by := c.links[index]
+	if by == nil {
+		by = (&ipv6.ControlMessage{IfIndex: index}).Marshal()
+		c.links[index] = by
+	}
+	c.to = unix.SockaddrInet6{Addr: to.As16(), ZoneId: uint32(index)}
+	var sent error
+	err := c.raw.Write(func(fd uintptr) bool {
+		sent = unix.Sendmsg(int(fd), b, by, &c.to, unix.MSG_DONTWAIT)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	return errors.Join(err, sent)
 }
 
 // Close stops reading. A receiver that is running may still finish.

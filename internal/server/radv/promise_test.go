@@ -121,8 +121,8 @@ func TestLifetimesCountDown(t *testing.T) {
 			t.Errorf("after %v, want preferred %v in:\n%s", d, preferred, got)
 		}
 	}
-	before := &e.render(whole, at(4 * time.Hour))[0][0]
-	if after := &e.render(whole, at(5 * time.Hour))[0][0]; before != after {
+	before := &e.render(whole, at(4*time.Hour))[0][0]
+	if after := &e.render(whole, at(5*time.Hour))[0][0]; before != after {
 		t.Error("what does not change is made anew")
 	}
 }
