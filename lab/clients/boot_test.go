@@ -104,12 +104,12 @@ func TestOptions(t *testing.T) {
 	g := n.port("reader", "")
 	g.up()
 	e := g.fresh("eth0", "-4", bootOptions+`option csr code 121 = array of unsigned integer 8;
-request subnet-mask, broadcast-address, routers, domain-name, domain-name-servers, domain-search, ntp-servers, interface-mtu, host-name, v6only, portal, wpad, csr;`)
+request subnet-mask, broadcast-address, routers, domain-name, domain-name-servers, domain-search, ntp-servers, interface-mtu, host-name, portal, wpad, csr;`)
 	mask, gate := "255.255.255.0", n.gate4.String()
 	for key, want := range map[string]string{
 		"new_subnet_mask": mask, "new_domain_name_servers": gate, "new_domain_name": "corp.test",
 		"new_ntp_servers": "203.0.113.7", "new_interface_mtu": "1400", "new_dhcp_lease_time": "7200", "new_domain_search": "corp.test. lab.test.",
-		"new_v6only": "1800", "new_portal": "https://portal.example/api", "new_wpad": "http://wpad/wpad.dat", "new_dhcp_server_identifier": gate,
+		"new_v6only": "", "new_portal": "https://portal.example/api", "new_wpad": "http://wpad/wpad.dat", "new_dhcp_server_identifier": gate,
 	} {
 		if e[key] != want {
 			t.Errorf("DHCPv4: %s is %q, want %q", key, e[key], want)
@@ -125,6 +125,9 @@ request subnet-mask, broadcast-address, routers, domain-name, domain-name-server
 			t.Errorf("DHCPv6: %s is %q, want %q", key, e[key], want)
 		}
 	}
+	// Who can do without IPv4 and says so is given none (RFC 8925 section 3.3).
+	offer := g.sh("timeout 8 dhclient -4 -d -v -cf " + n.write("v6only.conf", bootOptions+"initial-delay 0; request subnet-mask, v6only;") + " -sf /bin/true -lf /run/v6only eth0 2>&1 || true")
+	check(t, "a guest that prefers IPv6", offer, "DHCPDISCOVER", "!bound to")
 	// Without an address, as after SLAAC.
 	e = g.fresh("eth0", "-6 -S -D LL", "")
 	check(t, "stateless", e["new_dhcp6_name_servers"], n.gate6.String())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,8 +27,8 @@ var routers = []router{
 	}},
 	{"dhcpcd", []string{"dhcpcd"}, func(g *guest) func() {
 		file := g.net.write("dhcpcd.conf", "allowinterfaces eth0 eth1\nnoipv4\nipv6only\nduid\nwaitip 6\ninterface eth0\nia_na 1\nia_pd 2 eth1/0\n")
-		g.sh("dhcpcd -f " + file)
-		return func() { g.sh("dhcpcd -f " + file + " --release eth0 || dhcpcd -f " + file + " --release") }
+		g.sh("dhcpcd --nodev -f " + file + " eth0 eth1")
+		return func() { g.sh("dhcpcd -f " + file + " --release eth0 eth1") }
 	}},
 	{"networkd", nil, func(g *guest) func() {
 		g.sh("mkdir -p /run/systemd/network; printf '[Match]\\nName=eth1\\n[Network]\\nDHCPPrefixDelegation=yes\\nIPv6AcceptRA=no\\n[DHCPPrefixDelegation]\\nSubnetId=0\\n' >/run/systemd/network/20-eth1.network")
@@ -57,13 +58,7 @@ func TestDelegation(t *testing.T) {
 			}
 			g.sh("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.forwarding=1")
 			end := r.get(g)
-			prefix := g.delegated(pool)
-			via := strings.Fields(n.sh(t, "ip -6 route show "+prefix.String()))
-			if len(via) < 5 || !strings.HasPrefix(via[2], "fe80::") || via[4] != n.bridge {
-				t.Errorf("the route of %v is %q", prefix, via)
-			} else {
-				check(t, "the next hop is the guest's", g.sh("ip -6 addr show dev eth0 scope link"), via[2])
-			}
+			prefix, via := g.delegated(pool)
 			contains(t, g.Node, "ip -6 addr show dev eth1 scope global", "inet6 "+strings.TrimSuffix(prefix.Masked().Addr().String(), "::"))
 			g.advertise()
 			var a netip.Addr
@@ -82,7 +77,7 @@ func TestDelegation(t *testing.T) {
 			}
 			end()
 			eventually(t, "the route goes with the prefix", func() error {
-				if out := n.sh(t, "ip -6 route show "+prefix.String()); strings.Contains(out, "via fe80") {
+				if out := n.sh(t, "ip -6 route show "+prefix.String()); strings.Contains(out, "via "+via) {
 					return fmt.Errorf("it is there: %s", out)
 				}
 				return nil
@@ -97,26 +92,28 @@ func TestDelegation(t *testing.T) {
 }
 
 // delegated waits until the guest has a prefix of the pool, and there is a
-// route to it.
-func (g *guest) delegated(pool netip.Prefix) netip.Prefix {
+// route to it over the guest's link-local address; it returns both.
+func (g *guest) delegated(pool netip.Prefix) (p netip.Prefix, via string) {
 	g.t.Helper()
-	var p netip.Prefix
+	links := g.sh("ip -6 -o addr show dev eth0 scope link")
 	eventually(g.t, g.Name+" is delegated a prefix", func() error {
-		for _, l := range g.net.leases() {
-			if l.Length > 0 && l.Port == g.port {
-				p = netip.PrefixFrom(l.Address, l.Length)
-				if !pool.Contains(l.Address) || l.Length != 56 || !l.Via.IsLinkLocalUnicast() {
-					return fmt.Errorf("leased: %+v", l)
-				}
-				if out := g.net.sh(g.t, "ip -6 route show "+p.String()); !strings.Contains(out, "via fe80") {
-					return fmt.Errorf("no route to %v: %q", p, out)
-				}
-				return nil
+		routes := g.net.sh(g.t, "ip -6 route show root "+pool.String())
+		for line := range strings.Lines(routes) {
+			f := strings.Fields(line) // PREFIX via ADDRESS dev BRIDGE …
+			if len(f) < 5 || f[1] != "via" || !strings.Contains(links, " "+f[2]+"/") {
+				continue
 			}
+			if p, via = netip.MustParsePrefix(f[0]), f[2]; p.Bits() != 56 || f[4] != g.net.bridge {
+				return fmt.Errorf("route %q", line)
+			}
+			if !slices.ContainsFunc(g.net.leases(), func(l lease) bool { return l.Address == p.Addr() && l.Port == g.port && l.How == "dhcpv6" }) {
+				return fmt.Errorf("%v is not listed: %+v", p, g.net.leases())
+			}
+			return nil
 		}
-		return fmt.Errorf("listed: %+v", g.net.leases())
+		return fmt.Errorf("no route over %q in\n%s", links, routes)
 	})
-	return p
+	return p, via
 }
 
 // advertise runs radvd on eth1, with whatever prefix is there.

@@ -15,14 +15,13 @@ func (e told) addr(key string) netip.Addr {
 	return a
 }
 
-// prefix is of IA_PD.
-func (e told) prefix() netip.Prefix {
-	p, _ := netip.ParsePrefix(e["new_ip6_prefix"])
-	return p
-}
-
 // script writes down what dhclient tells it and configures nothing.
-const script = "#!/bin/sh\n[ \"$reason\" = BOUND ] || [ \"$reason\" = BOUND6 ] || [ \"$reason\" = REBOOT ] && env >/run/dhclient.told\nexit 0\n"
+const script = `#!/bin/sh
+case $reason in
+BOUND | BOUND6 | REBOOT | RENEW6) env >/run/dhclient.told ;; # RENEW6: without an address, too
+esac
+exit 0
+`
 
 // fresh runs dhclient on a device as on a machine that was just installed, with
 // no memory of an earlier lease, until it is bound, and ends it without a

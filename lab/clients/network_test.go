@@ -127,7 +127,7 @@ func (n *network) machine(name string) *topo.Node {
 		n.t.Fatal(err)
 	}
 	// Machines that were installed one by one.
-	run(n.t, node, fmt.Sprintf("mkdir -p /etc/dhcp; echo 'initial-delay 0;' >/etc/dhcp/dhclient.conf; printf '%%032x\\n' %d >/etc/machine-id", 0x5e7a00+n.number()))
+	run(n.t, node, fmt.Sprintf("mkdir -p /etc/dhcp; echo 'initial-delay 0;' >>/etc/dhcp/dhclient.conf; printf '%%032x\\n' %d >/etc/machine-id", 0x5e7a00+n.number()))
 	n.t.Cleanup(func() {
 		if n.t.Failed() {
 			out, _ := node.Run(n.t.Context(), "ip", "addr")

@@ -2,7 +2,6 @@ package clients
 
 import (
 	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/sextant-net/sextant/internal/netnstest"
@@ -16,9 +15,10 @@ func TestPerfdhcp(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "perfdhcp")
 	n := newNetwork(t, "dhcp.limit=65536 dhcp.probe=no")
+	n.set("dhcp.relays=" + n.prefix4.String()) // in DHCPv4 it plays a relay
 	for _, tc := range []struct{ name, args string }{
 		{"sarr", "-6"},
-		{"rapid", "-6 -c -i"},
+		{"rapid", "-6 -c -i -g single"}, // it cannot with threads
 		{"dora", "-4"},
 	} {
 		for _, who := range []string{"port", "stranger"} {
@@ -27,10 +27,12 @@ func TestPerfdhcp(t *testing.T) {
 				n := n.of(t)
 				g := (*guest)(nil)
 				if who == "port" {
-					g = n.port("perf"+tc.name, "")
+					g = n.port("p"+tc.name, "")
 				} else {
-					g = n.stranger("perf" + tc.name)
+					g = n.stranger("s" + tc.name)
 				}
+				// It takes the first address there is, also one whose DAD is not over.
+				g.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=0")
 				g.up()
 				if tc.args == "-4" {
 					a := g.fix4
@@ -39,17 +41,17 @@ func TestPerfdhcp(t *testing.T) {
 					}
 					g.sh("ip addr add " + a.String() + "/24 dev eth0")
 				}
-				out := g.sh("perfdhcp " + tc.args + " -l eth0 -r 100 -n 100 -R 100 -W 3000000 || true")
-				exchanges := strings.Count(out, "sent packets: 100\n")
+				out := g.sh("perfdhcp " + tc.args + " -l eth0 -r 100 -n 100 -R 100 -W 2000000 || true")
+				exchanges := regexp.MustCompile(`sent packets: 1[0-9][0-9]\n`).FindAllString(out, -1) // a few more than asked for
 				want := 2
-				if strings.Contains(tc.args, "-i") {
+				if tc.name == "rapid" {
 					want = 1
 				}
-				if exchanges != want {
-					t.Errorf("%d exchanges were made a hundred times, want %d", exchanges, want)
+				if len(exchanges) != want {
+					t.Errorf("%d exchanges were made a hundred times, want %d", len(exchanges), want)
 				}
-				for _, m := range regexp.MustCompile(`(drops|orphans|rejected leases|collected.*): ([0-9]+)\n`).FindAllStringSubmatch(out, -1) {
-					if m[1] != "collected" && m[2] != "0" {
+				for _, m := range regexp.MustCompile(`(drops|orphans|rejected leases): ([0-9]+)\n`).FindAllStringSubmatch(out, -1) {
+					if m[2] != "0" {
 						t.Errorf("%s: %s", m[1], m[2])
 					}
 				}

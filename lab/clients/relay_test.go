@@ -49,16 +49,21 @@ ip addr add %v/64 dev eth0; ip addr add %v/128 dev eth1`, up4, down4, up6, down6
 					t.Fatal(err)
 				}
 			}
-			line := n.known("line", "relay=eth1")
-			a4, a6 := g.fresh4(osID), g.fresh6("", duidEN)
-			if trusted && (a4 != line.fix4 || a6 != line.fix6) {
-				t.Errorf("got %v and %v, the line has %v and %v", a4, a6, line.fix4, line.fix6)
+			// What dhcrelay calls the line: in DHCPv4 by the device, in DHCPv6 by
+			// its number among those of the command line.
+			line4, line6 := n.known("line4", "relay=eth1"), n.known("line6", "relay=0x01000000")
+			a4, a6 := netip.Addr{}, g.fresh6("", duidEN)
+			if trusted {
+				a4 = g.fresh4(osID)
 			}
-			if !trusted && (a4 == line.fix4 || a6 == line.fix6 || !n.prefix4.Contains(a4) || !n.prefix6.Contains(a6)) {
-				t.Errorf("got %v and %v, the line that nobody proves has %v and %v", a4, a6, line.fix4, line.fix6)
+			if trusted && (a4 != line4.fix4 || a6 != line6.fix6) {
+				t.Errorf("got %v and %v, the line has %v and %v", a4, a6, line4.fix4, line6.fix6)
+			}
+			if !trusted && (a4 == line4.fix4 || a6 == line6.fix6 || !n.prefix4.Contains(a4) || !n.prefix6.Contains(a6)) {
+				t.Errorf("got %v and %v, the line that nobody proves has %v and %v", a4, a6, line4.fix4, line6.fix6)
 			}
 			if trusted {
-				n.sh(t, "sextant port delete line network="+n.name)
+				n.sh(t, "sextant port delete line4 network="+n.name+"; sextant port delete line6 network="+n.name)
 			}
 			known := n.known("known", "mac="+g.mac)
 			if a4, a6 := g.fresh4(""), g.fresh6("-D LL", ""); a4 != known.fix4 || a6 != known.fix6 {

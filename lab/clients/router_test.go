@@ -22,9 +22,10 @@ func TestRouterAdvertisement(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := contains(t, g.Node, "rdisc6 -1 -r 3 -w 3000 eth0", "from fe80::")
+	// With the R flag the prefix is the gateway's whole address (RFC 6275 section 7.2).
 	check(t, "rdisc6", squeeze(out), "Hop limit : 77", "Stateful address conf. : No", "Stateful other conf. : Yes", "Router preference : high",
 		"Router lifetime : 3000", "Reachable time : 40000", "Retransmit time : 1500", "Source link-layer address", "MTU : 1380",
-		n.prefix6.String(), "Valid time : 10800", "Pref. time : 6000", "Recursive DNS server : "+n.gate6.String(), "DNS servers lifetime : 1260",
+		"Prefix : "+n.gate6.String()+"/64", "Valid time : 10800", "Pref. time : 6000", "Recursive DNS server : "+n.gate6.String(), "DNS servers lifetime : 1260",
 		"DNS search list : corp.example lab.example", "Route : 2001:db8:f00::/40", "Route preference : low", "Route lifetime : 1980")
 	log := filepath.Join(g.Dir(), "radvdump.log")
 	dumped := contains(t, g.Node, "rdisc6 -1 -r 3 -w 3000 eth0 >/dev/null; cat "+log, "End of prefix definition", "}; # End of")
@@ -33,7 +34,7 @@ func TestRouterAdvertisement(t *testing.T) {
 		"AdvPreferredLifetime 6000;", "AdvRouterAddr on;", "AdvRoutePreference low;", "AdvRouteLifetime 1980;", "RDNSS "+n.gate6.String(),
 		"AdvRDNSSLifetime 1260;", "DNSSL corp.example lab.example", "AdvDNSSLLifetime 1260;")
 	check(t, "a prefix that is no /64", section(dumped, "prefix 2001:db8:7a:", "}"), "/80", "AdvAutonomous off;")
-	check(t, "the /64", section(dumped, "prefix "+n.prefix6.String(), "}"), "AdvAutonomous on;", "AdvOnLink on;")
+	check(t, "the /64", section(dumped, "prefix "+n.gate6.String()+"/64", "}"), "AdvAutonomous on;", "AdvOnLink on;")
 }
 
 // TestRouterAdvertisementOff: no advertisement comes where they are off, and
