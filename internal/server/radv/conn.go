@@ -62,6 +62,7 @@ func (c *conn) listen() error {
 	var filter ipv6.ICMPFilter
 	filter.SetAll(true)
 	filter.Accept(ipv6.ICMPTypeRouterSolicitation)
+	filter.Accept(ipv6.ICMPTypeRouterAdvertisement) // of others
 	err = errors.Join(
 		c.p.SetICMPFilter(&filter),
 		c.p.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface, true),

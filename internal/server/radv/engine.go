@@ -52,6 +52,10 @@ type engine struct {
 	round []target
 	step  time.Duration
 
+	// rivals is in what each other router contradicts us.
+	rivals   map[netip.Addr]string
+	listened time.Duration // when another was last looked at
+
 	out []message // reused
 }
 
@@ -70,7 +74,7 @@ func newEngine(r *rand.Rand, l *limiter, guests *roster) *engine {
 }
 
 // set takes the wish of the network. The messages are the farewell of a
-// network that is not to advertise any more.
+// network that is not to advertise any more, or of the address it had.
 func (e *engine) set(svc plan.Service, now Instant) []message {
 	if e.svc.RA.Send == svc.RA.Send && reflect.DeepEqual(e.svc, svc) {
 		return nil
@@ -81,6 +85,10 @@ func (e *engine) set(svc plan.Service, now Instant) []message {
 		return out
 	}
 	before := e.svc
+	var out []message
+	if before.RA.Send && before.MAC != svc.MAC && before.MAC.IsUnicast() {
+		out = e.moved(now)
+	}
 	e.svc = svc
 	if !svc.RA.Send {
 		return nil
@@ -92,7 +100,7 @@ func (e *engine) set(svc plan.Service, now Instant) []message {
 	e.forget(&next, now)
 	e.content = next
 	e.announce(now)
-	return nil
+	return out
 }
 
 // forget moves what next lacks to gone, and takes back what has returned.
@@ -223,7 +231,7 @@ func (e *engine) withdraw(now Instant) []message {
 		}
 	}
 	e.svc, e.content, e.cache = plan.Service{}, content{}, [variants]rendered{}
-	e.gone, e.round, e.next, e.left = nil, nil, -1, 0
+	e.gone, e.round, e.rivals, e.next, e.left = nil, nil, nil, -1, 0
 	e.out = out
 	return out
 }

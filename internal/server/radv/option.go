@@ -19,6 +19,7 @@ import (
 const (
 	optSource    = 1
 	optPrefix    = 3
+	optMTU       = 5
 	optRoute     = 24
 	optRDNSS     = 25
 	optDNSSL     = 31

@@ -68,9 +68,9 @@ func summed(packet []byte) bool {
 
 // linkOf is the source link-layer address that an advertisement names.
 func linkOf(icmp []byte) (mac [6]byte, ok bool) {
-	for b := icmp[headerLen:]; len(b) >= 8 && b[1] != 0 && len(b) >= 8*int(b[1]); b = b[8*int(b[1]):] {
-		if b[0] == optSource && b[1] == 1 {
-			return [6]byte(b[2:8]), true
+	for o := range options(icmp) {
+		if o[0] == optSource && len(o) == 8 {
+			return [6]byte(o[2:8]), true
 		}
 	}
 	return mac, false

@@ -244,9 +244,15 @@ func notYet(err error) bool {
 	return false
 }
 
-// heard handles one solicitation.
+// heard handles one solicitation, or another router's advertisement.
 func (s *Server) heard(n *network, p listen.Packet) func() {
 	now := s.now()
+	if isAdvertisement(p.Data) {
+		if what := n.Engine.overhear(p.Data, solicitation{from: p.From, hopLimit: p.HopLimit}, now); what != "" {
+			s.cfg.Log.Warn("another router contradicts ours", "link", n.Service().Link, "router", p.From, "mac", p.MAC, "says", what)
+		}
+		return nil
+	}
 	out, err := n.Engine.solicit(p.Data, solicitation{p.From, p.HopLimit, p.MAC, p.Port}, now)
 	if err != nil {
 		s.cfg.Log.Debug("router solicitation ignored", "link", n.Service().Link, "from", p.From, "err", err)
