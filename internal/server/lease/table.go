@@ -94,14 +94,20 @@ func (t *Table) Find(client string, subnet vnet.ID) *Entry {
 }
 
 // Put adds an entry, replacing whatever held its address and whatever else the
-// client had in that subnet.
+// client had in that subnet: what it may still use, until it was to renew, is
+// kept back for that long.
 func (t *Table) Put(e *Entry) {
 	if old := t.byAddress[e.Lease.Address]; old != nil {
 		t.Remove(old)
 	}
 	k := clientKey{e.Client, e.Lease.Subnet}
 	if e.Client != "" {
-		if old := t.byClient[k]; old != nil {
+		switch old := t.byClient[k]; {
+		case old != nil && old.State == Bound:
+			t.leave(old)
+			old.Client, old.State = "", Foreign
+			t.enter(old)
+		case old != nil:
 			t.Remove(old)
 		}
 		t.byClient[k] = e
