@@ -66,10 +66,7 @@ func extract(p netip.Prefix, a netip.Addr) (v4 netip.Addr, ok bool) {
 
 // translatable reports whether the address may be written below the prefix.
 func translatable(p netip.Prefix, a netip.Addr) bool {
-	if p != wellKnown || slices.Contains(ipv4onlyAddrs, a) {
-		return true
-	}
-	return !slices.ContainsFunc(notPublic, func(n netip.Prefix) bool { return n.Contains(a) }) && a.IsGlobalUnicast()
+	return p != wellKnown || isPublic(a) || slices.Contains(ipv4onlyAddrs, a)
 }
 
 // wants64 reports whether the outcome of a question for IPv6 addresses calls

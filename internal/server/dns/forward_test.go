@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -86,22 +87,18 @@ func TestForwardTriesTheNext(t *testing.T) {
 
 func TestForwardFailsFast(t *testing.T) {
 	f, ns := asker(t)
-	start := time.Now()
 	if _, err := f.ask("x.", keepNothing); !errors.Is(err, errNoUpstream) {
 		t.Errorf("without upstreams: %v", err)
 	}
 	f.setServers("127.0.0.2:53", "[2001:db8::1]:53")
-	if m, err := f.ask("x.", keepNothing); err == nil {
-		t.Errorf("with dead upstreams: %v", m)
+	if m, err := f.ask("x.", keepNothing); err == nil || os.IsTimeout(err) {
+		t.Errorf("with dead upstreams: %v, %v", m, err)
 	}
 	var refusing atomic.Int32
 	resolver(t, ns, "127.0.0.3:53", respond(dns.RcodeServerFailure, &refusing))
 	f.setServers("127.0.0.3:53")
 	if m, err := f.ask("x.", keepNothing); err != nil || m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("an upstream's failure: %v, %v", m, err)
-	}
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("took %v", d)
 	}
 }
 
