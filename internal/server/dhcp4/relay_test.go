@@ -52,6 +52,12 @@ func (f *fake) via(from, giaddr string, m msg) (*dhcpv4.DHCPv4, func(code uint8)
 	if r.To != ip(giaddr) || r.Port != serverPort || !r.MAC.IsZero() || !a.GatewayIPAddr.Equal(ip(giaddr).AsSlice()) {
 		f.t.Errorf("answer to a relay goes to %v port %d: %v", r.To, r.Port, a)
 	}
+	if v := value(f.t, a, r.Data, optRelay); v != nil && len(v) < 256 {
+		last := append(append([]byte{optRelay, byte(len(v))}, v...), optEnd)
+		if !bytes.HasSuffix(bytes.TrimRight(r.Data, "\x00"), last) {
+			f.t.Errorf("option 82 is not the last: %x", r.Data[fixedSize:])
+		}
+	}
 	return a, func(code uint8) []byte { return value(f.t, a, r.Data, code) }
 }
 
@@ -64,16 +70,17 @@ func TestRelayChoosesSubnet(t *testing.T) {
 		opt          dhcpv4.Option
 		want         string // prefix; "": no answer
 	}{
-		"one subnet":                          {relay, "198.51.100.1", dhcpv4.Option{}, "198.51.100.0/25"},
-		"another subnet":                      {relay, "198.51.100.129", dhcpv4.Option{}, "198.51.100.128/25"},
-		"our own link":                        {"192.0.2.250", "192.0.2.250", dhcpv4.Option{}, "192.0.2.0/24"},
-		"no subnet of ours":                   {relay, "10.0.0.1", dhcpv4.Option{}, ""},
-		"a relay that is unknown":             {"192.0.2.66", "198.51.100.1", dhcpv4.Option{}, ""},
-		"link selection":                      {relay, "192.0.2.250", line82("\x05", "\xc6\x33\x64\x81"), "198.51.100.128/25"},
-		"link selection, giaddr of no subnet": {relay, "10.0.0.1", line82("\x05", "\xc6\x33\x64\x01"), "198.51.100.0/25"},
-		"link selection of no subnet":         {relay, "198.51.100.1", line82("\x05", "\x0a\x00\x00\x01"), ""},
-		"broken option 82":                    {relay, "198.51.100.1", raw(optRelay, 1, 200), ""},
-		"flags of RFC 5010":                   {relay, "198.51.100.1", line82("\x0a", "\x80"), "198.51.100.0/25"},
+		"one subnet":                           {relay, "198.51.100.1", dhcpv4.Option{}, "198.51.100.0/25"},
+		"another subnet":                       {relay, "198.51.100.129", dhcpv4.Option{}, "198.51.100.128/25"},
+		"our own link":                         {"192.0.2.250", "192.0.2.250", dhcpv4.Option{}, "192.0.2.0/24"},
+		"no subnet of ours":                    {relay, "10.0.0.1", dhcpv4.Option{}, ""},
+		"a relay that is unknown":              {"192.0.2.66", "198.51.100.1", dhcpv4.Option{}, ""},
+		"link selection":                       {relay, "192.0.2.250", line82("\x05", "\xc6\x33\x64\x81"), "198.51.100.128/25"},
+		"link selection, giaddr of no subnet":  {relay, "10.0.0.1", line82("\x05", "\xc6\x33\x64\x01"), "198.51.100.0/25"},
+		"link selection of no subnet":          {relay, "198.51.100.1", line82("\x05", "\x0a\x00\x00\x01"), ""},
+		"broken option 82":                     {relay, "198.51.100.1", raw(optRelay, 1, 200), ""},
+		"another server identifier (RFC 5107)": {relay, "198.51.100.1", line82("\x0b", "\xc6\x33\x64\x01"), "198.51.100.0/25"},
+		"flags of RFC 5010":                    {relay, "198.51.100.1", line82("\x0a", "\x80"), "198.51.100.0/25"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, relayService())
