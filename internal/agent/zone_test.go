@@ -2,11 +2,13 @@ package agent
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dns"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -41,6 +43,8 @@ func TestZone(t *testing.T) {
 			[]string{"vm 10.0.0.9", "vm fd00::9", "vm fd00::9", "vm fd00::5054"}},
 		{"temporary addresses are private", []*vnet.Lease{lease("fd00::5054"), lease("fd00::1", func(l *vnet.Lease) { l.Temporary = true })},
 			[]string{"vm 10.0.0.9", "vm fd00::5054"}},
+		{"a delegated prefix is no address", []*vnet.Lease{lease("fd00::9"), lease("fd02::", func(l *vnet.Lease) { l.Length = 64 })},
+			[]string{"vm 10.0.0.9", "vm fd00::9", "vm fd00::9"}},
 		{"an ended lease", []*vnet.Lease{lease("fd00::9", func(l *vnet.Lease) { l.Expires = now.Add(-1) })},
 			[]string{"vm 10.0.0.9", "vm fd00::9"}},
 		{"a guest without a port, by the name it gave", []*vnet.Lease{
@@ -57,5 +61,37 @@ func TestZone(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestZoneService: what an operator wrote beside the guests reaches the name
+// server, and so do all prefixes, with the addresses to listen on.
+func TestZoneService(t *testing.T) {
+	svc := &plan.Service{
+		Network: "n", Project: "p", NS: "r", Link: "gw", Domain: "n.internal",
+		Subnets: []plan.Subnet{
+			{ID: "4", Prefix: netip.MustParsePrefix("10.0.0.0/28"), Gateway: netip.MustParseAddr("10.0.0.1")},
+			{ID: "6", Prefix: netip.MustParsePrefix("fd00::/64"), Gateway: netip.MustParseAddr("fd00::1"), Deprecated: true},
+			{ID: "d", Prefix: netip.MustParsePrefix("2001:db8::/56"), Delegate: 64},
+		},
+		DNS: plan.DNS{
+			Serve: true, Upwards: true, DNS64: netip.MustParsePrefix("64:ff9b::/96"),
+			Records:    []vnet.NameRecord{{Name: "www", Type: "CNAME", Value: "vm"}},
+			Forwarders: []vnet.Forwarder{{Domain: "corp.example"}},
+			Encrypted:  []vnet.EncryptedDNS{{Priority: 1, Name: "dns.example"}},
+		},
+	}
+	want := dns.Zone{
+		Network: "n", Project: "p", NS: "r", Link: "gw", Domain: "n.internal",
+		Listen:   []netip.Addr{svc.Subnets[0].Gateway, svc.Subnets[1].Gateway},
+		Prefixes: []netip.Prefix{svc.Subnets[0].Prefix, svc.Subnets[1].Prefix, svc.Subnets[2].Prefix},
+		Extra:    svc.DNS.Records, Forwarders: svc.DNS.Forwarders, Upwards: true, DNS64: svc.DNS.DNS64, Encrypted: svc.DNS.Encrypted,
+	}
+	if got := zoneOf(svc, nil, nil, time.Unix(1e9, 0)); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	svc.DNS.Serve = false
+	if got := zoneOf(svc, nil, nil, time.Unix(1e9, 0)); len(got.Listen) > 0 {
+		t.Errorf("a network without name service listens on %v", got.Listen)
 	}
 }

@@ -133,11 +133,24 @@ func TestServerRegisters(t *testing.T) {
 		}
 		return nil
 	})
+	// A network whose link has another name now.
+	z = webZone()
+	z.Listen, z.Link, z.Prefixes = z.Listen[:2], "gw3", prefixes("192.168.150.0/25")
+	s.SetZone(z)
+	netnstest.Eventually(t, 5*time.Second, "resolved is told of the new link", func() error {
+		fake.mu.Lock()
+		defer fake.mu.Unlock()
+		// No reverse zones: there would be 128.
+		if !slices.Contains(fake.lines, "revert gw") || !slices.Contains(fake.lines, "domain gw3 ~web.internal") {
+			return fmt.Errorf("told %q", fake.lines)
+		}
+		return nil
+	})
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	got := fake.take()
-	if got[len(got)-1] != "revert gw" || slices.ContainsFunc(got, func(l string) bool { return strings.Contains(l, "gw2") }) {
+	if got[len(got)-1] != "revert gw3" || slices.ContainsFunc(got, func(l string) bool { return strings.Contains(l, "gw2") }) {
 		t.Errorf("told %q", got)
 	}
 }
