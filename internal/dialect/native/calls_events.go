@@ -66,7 +66,7 @@ func (a *api) registerEvents() {
 			w.Header().Set("Content-Type", "text/event-stream")
 			w.Header().Set("Cache-Control", "no-store")
 			w.WriteHeader(http.StatusOK)
-			stream(ctx, w, events)
+			stream(ctx, w, "events follow", events, eventText)
 		}}, nil
 	})
 }
@@ -109,12 +109,12 @@ func (a *api) pastEvents(ctx context.Context, who Identity, in *eventsIn) (*huma
 	}}, nil
 }
 
-// stream writes events until there are no more or the caller is gone.
-func stream(ctx context.Context, w http.ResponseWriter, events <-chan vnet.Event) {
+// stream writes what comes until no more does or the caller is gone.
+func stream[T any](ctx context.Context, w http.ResponseWriter, hello string, from <-chan T, form func(T) []byte) {
 	rc := http.NewResponseController(w)
 	idle := time.NewTicker(eventIdle)
 	defer idle.Stop()
-	text := []byte(": events follow\n\n")
+	text := []byte(": " + hello + "\n\n")
 	for {
 		// Not every writer (a test's recorder) has deadlines.
 		_ = rc.SetWriteDeadline(time.Now().Add(eventWrite))
@@ -129,26 +129,28 @@ func stream(ctx context.Context, w http.ResponseWriter, events <-chan vnet.Event
 			return
 		case <-idle.C:
 			text = []byte(":\n\n")
-		case e, ok := <-events:
+		case x, ok := <-from:
 			if !ok {
 				return
 			}
-			text = eventText(e)
+			text = form(x)
 		}
 	}
 }
 
 // eventText is an event as the WHATWG's server-sent events have it.
-func eventText(e vnet.Event) []byte {
+func eventText(e vnet.Event) []byte { return sentEvent(e.Revision, e.What, e) }
+
+func sentEvent(revision int64, what string, v any) []byte {
 	var b bytes.Buffer
-	if e.Revision > 0 {
-		fmt.Fprintf(&b, "id: %d\n", e.Revision)
+	if revision > 0 {
+		fmt.Fprintf(&b, "id: %d\n", revision)
 	}
-	if e.What != "" {
-		fmt.Fprintf(&b, "event: %s\n", strings.Map(oneLine, e.What))
+	if what != "" {
+		fmt.Fprintf(&b, "event: %s\n", strings.Map(oneLine, what))
 	}
 	_, _ = io.WriteString(&b, "data: ")
-	data, err := json.Marshal(e)
+	data, err := json.Marshal(v)
 	if err != nil {
 		data = []byte("{}")
 	}

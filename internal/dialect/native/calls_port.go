@@ -9,7 +9,7 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// registerPorts adds plug and unplug, and release of leases.
+// registerPorts adds plug and unplug.
 func (a *api) registerPorts() {
 	n := own[vnet.Port](vnet.KindPort, "ports")
 	plug := a.op(http.MethodPost, "/v1/ports/{name}/plug", "plug", "port",
@@ -45,17 +45,6 @@ func (a *api) registerPorts() {
 			}
 		}
 		return n.settled(ctx, newNames(a.Verbs, who), p, nil, http.StatusOK), nil
-	})
-
-	type released struct{}
-	release := a.op(http.MethodPost, "/v1/leases/{name}/release", "release", "lease",
-		"Release a lease, named by its ID or address")
-	release.DefaultStatus = http.StatusNoContent
-	register(a, release, func(ctx context.Context, in *Named) (*released, error) {
-		err := a.Verbs.ReleaseLease(ctx, whoFrom(ctx), Selector{
-			Kind: vnet.KindLease, Project: in.Project, Network: in.Network, Name: in.Name,
-		})
-		return &released{}, err
 	})
 }
 
@@ -115,34 +104,5 @@ func (a *api) undoPlug(ctx context.Context, sel Selector) {
 	defer cancel()
 	if _, err := a.Verbs.Unplug(undo, whoFrom(ctx), sel); err != nil {
 		a.Log.Warn("native: a failed plug stays", "port", sel.Name, "error", err)
-	}
-}
-
-// leases shows claims with the names of what they belong to.
-func leases() noun[Lease] {
-	return noun[Lease]{
-		kind: vnet.KindLease, plural: "leases",
-		prepare: func(ctx context.Context, n *names, q Query, items []vnet.Object) {
-			if len(items) > 16 {
-				n.learn(ctx, Query{Kind: vnet.KindPort, Project: q.Project, Network: q.Network, AllProjects: q.AllProjects})
-			}
-		},
-		view: func(ctx context.Context, n *names, o vnet.Object) Lease {
-			l := o.(*vnet.Lease)
-			out := Lease{
-				ID: l.ID, MAC: l.MAC, Address: l.Address, Family: l.Family, How: l.How,
-				Name: l.Hostname, Port: n.name(ctx, vnet.KindPort, l.Project, l.Port),
-				Network: n.name(ctx, vnet.KindNetwork, l.Project, l.Network),
-				Project: n.name(ctx, vnet.KindProject, "", l.Project),
-				Host:    l.Host, DUID: l.DUID, Temporary: l.Temporary, Declined: l.Declined, Revision: l.Revision,
-			}
-			if out.Name == "" {
-				out.Name = out.Port
-			}
-			if !l.Expires.IsZero() {
-				out.Expires = &l.Expires
-			}
-			return out
-		},
 	}
 }

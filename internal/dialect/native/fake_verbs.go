@@ -66,18 +66,6 @@ func (f *Fake) Unplug(ctx context.Context, who Identity, sel Selector) (*vnet.Po
 	return o.(*vnet.Port), nil
 }
 
-// ReleaseLease removes a lease.
-func (f *Fake) ReleaseLease(_ context.Context, _ Identity, sel Selector) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	o, err := f.find(sel)
-	if err != nil {
-		return err
-	}
-	f.drop(o)
-	return nil
-}
-
 // Why looks at leases only.
 func (f *Fake) Why(_ context.Context, _ Identity, a netip.Addr) ([]Reason, error) {
 	f.mu.Lock()

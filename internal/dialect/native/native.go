@@ -58,6 +58,7 @@ func New(c Config) http.Handler {
 	a.huma = humago.New(a.mux, a.describe())
 	a.registerNouns()
 	a.registerPorts()
+	a.registerLeases()
 	a.registerHosts()
 	a.registerOverview()
 	a.registerEvents()

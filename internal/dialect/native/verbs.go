@@ -27,7 +27,18 @@ type Verbs interface {
 	// Plug binds a port to a device and makes it from port if there is none.
 	Plug(ctx context.Context, who Identity, sel Selector, port *vnet.Port, b vnet.Binding) (*vnet.Port, error)
 	Unplug(ctx context.Context, who Identity, sel Selector) (*vnet.Port, error)
-	ReleaseLease(ctx context.Context, who Identity, sel Selector) error
+	// ReleaseLease and ImportLeases order something of a host's agent; Ordered
+	// says what came of it, or withdraws the order when ctx ends.
+	ReleaseLease(ctx context.Context, who Identity, sel Selector) (*vnet.LeaseOrder, error)
+	ImportLeases(ctx context.Context, who Identity, project, network string, records []vnet.LeaseRecord) (*vnet.LeaseOrder, error)
+	Ordered(ctx context.Context, o *vnet.LeaseOrder) (*OrderResult, error)
+	// TryImport says what ImportLeases would come to, and changes nothing.
+	TryImport(ctx context.Context, who Identity, project, network string, records []vnet.LeaseRecord) (*OrderResult, error)
+	// WatchLeases sends what becomes of leases after the revision (0: from now
+	// on), until ctx ends; then the channel is closed.
+	WatchLeases(ctx context.Context, who Identity, q Query, after int64) (<-chan LeaseChange, error)
+	// History says who had which address when.
+	History(ctx context.Context, who Identity, q HistoryQuery) (*HistoryPage, error)
 	// Wait returns once the host has worked the revision in and the condition
 	// holds; host "" is every host that it concerns.
 	Wait(ctx context.Context, ref vnet.Ref, revision int64, host string, cond Condition) (*vnet.Status, error)
@@ -64,6 +75,13 @@ type (
 	Overview = control.Overview
 	// PrefixUse is one prefix in use, and by what.
 	PrefixUse = control.PrefixUse
+	// OrderResult is what came of an order about leases.
+	OrderResult = control.OrderResult
+	// LeaseChange is what became of a lease.
+	LeaseChange = control.LeaseChange
+	// HistoryQuery asks who had which address when, and HistoryPage answers.
+	HistoryQuery = control.HistoryQuery
+	HistoryPage  = control.HistoryPage
 )
 
 var _ Verbs = (*control.Control)(nil)

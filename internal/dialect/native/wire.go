@@ -45,21 +45,51 @@ func networkStatus(s *vnet.Status) *NetworkStatus {
 
 // Lease is an address in use by a guest.
 type Lease struct {
-	ID        vnet.ID     `json:"id"`
-	MAC       vnet.MAC    `json:"mac,omitzero"`
-	Address   netip.Addr  `json:"address"`
-	Family    vnet.Family `json:"family" doc:"ipv4 or ipv6"`
-	How       vnet.How    `json:"how" doc:"dhcpv4, dhcpv6, slaac, or fixed: configured by hand in the guest"`
-	Name      string      `json:"name" doc:"what the guest calls itself, else its port's name"`
-	Port      string      `json:"port" doc:"name of the port, if it has one"`
-	Expires   *time.Time  `json:"expires" doc:"null: as long as the guest is there"`
-	Network   string      `json:"network" doc:"name of the network"`
-	Project   string      `json:"project,omitempty"`
-	Host      string      `json:"host" doc:"the host that saw or gave it"`
-	DUID      string      `json:"duid,omitempty"`
-	Temporary bool        `json:"temporary,omitempty" doc:"a privacy address (RFC 8981): never in DNS"`
-	Declined  bool        `json:"declined,omitempty" doc:"a guest found it in use elsewhere: not given until it expires"`
-	Revision  int64       `json:"revision,omitempty"`
+	ID      vnet.ID    `json:"id"`
+	MAC     vnet.MAC   `json:"mac,omitzero"`
+	Address netip.Addr `json:"address"`
+	// Prefix and Via are those of a delegation, whose first address is Address.
+	Prefix    netip.Prefix `json:"prefix,omitzero" doc:"the delegated prefix"`
+	Via       netip.Addr   `json:"via,omitzero" doc:"the guest's link-local address, next hop of the prefix"`
+	Family    vnet.Family  `json:"family" doc:"ipv4 or ipv6"`
+	How       vnet.How     `json:"how" doc:"dhcpv4, dhcpv6, slaac, or fixed: configured by hand in the guest"`
+	Name      string       `json:"name" doc:"what the guest calls itself, else its port's name"`
+	Port      string       `json:"port" doc:"name of the port, if it has one"`
+	Since     *time.Time   `json:"since,omitempty" doc:"when the guest got it"`
+	Expires   *time.Time   `json:"expires" doc:"null: as long as the guest is there"`
+	Network   string       `json:"network" doc:"name of the network"`
+	Project   string       `json:"project,omitempty"`
+	Host      string       `json:"host" doc:"the host that saw or gave it"`
+	DUID      string       `json:"duid,omitempty"`
+	Temporary bool         `json:"temporary,omitempty" doc:"a privacy address (RFC 8981): never in DNS"`
+	Declined  bool         `json:"declined,omitempty" doc:"a guest found it in use elsewhere: not given until it expires"`
+	Revision  int64        `json:"revision,omitempty"`
+}
+
+// EndedLease is what is told of a lease that ended, to those who follow.
+type EndedLease struct {
+	ID       vnet.ID `json:"id"`
+	Revision int64   `json:"revision"`
+}
+
+// ImportRequest is the body of an import.
+type ImportRequest struct {
+	Leases []vnet.LeaseRecord `json:"leases" doc:"at most 256"`
+}
+
+// Stay is the time for which a guest had an address.
+type Stay struct {
+	Address netip.Addr   `json:"address"`
+	Prefix  netip.Prefix `json:"prefix,omitzero" doc:"of a delegation, whose first address it is"`
+	MAC     vnet.MAC     `json:"mac,omitzero"`
+	DUID    string       `json:"duid,omitempty"`
+	Name    string       `json:"name" doc:"what the guest called itself, else its port's name"`
+	Port    string       `json:"port" doc:"name of the port, if it had one"`
+	How     vnet.How     `json:"how"`
+	Network string       `json:"network"`
+	Project string       `json:"project,omitempty"`
+	From    *time.Time   `json:"from" doc:"null: not known"`
+	Until   *time.Time   `json:"until" doc:"null: it lasts"`
 }
 
 // HostUplink is a link of a host that leads outside.

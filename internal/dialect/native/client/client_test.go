@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -193,5 +194,61 @@ func TestUnreachable(t *testing.T) {
 		if _, err := client.New(bad); !vnet.Is(err, vnet.ErrInvalid) {
 			t.Errorf("%s: %v", bad, err)
 		}
+	}
+}
+
+func TestLeaseVerbs(t *testing.T) {
+	ctx := t.Context()
+	f := native.NewFake()
+	n := &vnet.Network{}
+	n.Name = "web"
+	f.Put(n)
+	address := netip.MustParseAddr("10.0.0.9")
+	f.Put(&vnet.Lease{Network: n.ID, Address: address, Family: vnet.IPv4, MAC: vnet.MAC{2, 0, 0, 0, 0, 1}})
+	f.Put(&vnet.Lease{Network: n.ID, Address: netip.MustParseAddr("2001:db8:7::"), Length: 56, Via: netip.MustParseAddr("fe80::1"), Family: vnet.IPv6})
+	c := serve(t, f)
+	w := client.Write{Scope: client.Scope{Network: "web"}, Wait: time.Second}
+
+	leases, err := c.Leases(ctx, w.Scope)
+	if err != nil || len(leases) != 2 || leases[1].Prefix.String() != "2001:db8:7::/56" || leases[1].Via.String() != "fe80::1" || leases[0].Prefix.IsValid() {
+		t.Errorf("leases %+v %v", leases, err)
+	}
+	records := []vnet.LeaseRecord{{Address: address, MAC: vnet.MAC{2}}, {Address: netip.MustParseAddr("10.0.0.10"), MAC: vnet.MAC{2}}}
+	for _, dry := range []bool{true, false} {
+		r, err := c.ImportLeases(ctx, w, records, dry)
+		if err != nil || r.Done != 1 || len(r.Problems) != 1 || r.Problems[0].Field != address.String() {
+			t.Errorf("import: %+v %v", r, err)
+		}
+	}
+	if r, err := c.ImportLeases(ctx, client.Write{Scope: w.Scope}, records, false); err != nil || !r.Pending {
+		t.Errorf("without waiting: %+v %v", r, err)
+	}
+
+	items, revision, err := c.ListRevision(ctx, "leases", nil)
+	if err != nil || len(items) != 3 || revision == 0 {
+		t.Errorf("%d leases at %d, %v", len(items), revision, err)
+	}
+	enough := errors.New("enough")
+	var seen []string
+	err = c.WatchLeases(ctx, nil, revision, func(raw json.RawMessage, ended bool) error {
+		var l client.Lease
+		if err := json.Unmarshal(raw, &l); err != nil {
+			t.Error(err)
+		}
+		if ended {
+			seen = append(seen, "ended "+string(l.ID))
+			return enough
+		}
+		seen = append(seen, l.Address.String()+" on "+l.Network)
+		return nil
+	})
+	if want := "10.0.0.9 on web, 2001:db8:7:: on web, 10.0.0.10 on web, ended " + string(leases[0].ID); err != enough || strings.Join(seen, ", ") != want {
+		t.Errorf("watched %q, %v", seen, err)
+	}
+	if r, err := c.ReleaseLease(ctx, w, address.String()); err != nil || r.Done != 1 || r.Host != "host1" {
+		t.Errorf("release: %+v %v", r, err)
+	}
+	if _, err := c.ReleaseLease(ctx, w, address.String()); !vnet.Is(err, vnet.ErrNotFound) {
+		t.Errorf("released twice: %v", err)
 	}
 }

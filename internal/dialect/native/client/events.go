@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -32,48 +31,57 @@ func (c *Client) Events(ctx context.Context, after int64, f func(vnet.Event) err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	err = readEvents(resp.Body, f)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if errors.Is(err, io.EOF) {
-		return vnet.Errorf(vnet.ErrUnavailable, "the stream of events ended").WithHint("follow again")
-	}
-	return err
+	return streamError(ctx, err)
 }
 
-// readEvents parses server-sent events: fields in lines, an event per empty
-// line, comments after a colon.
+// readEvents reads events of ours.
 func readEvents(r io.Reader, f func(vnet.Event) error) error {
+	return readSent(r, func(s sent) error {
+		var e vnet.Event
+		if err := json.Unmarshal(s.data, &e); err != nil {
+			return vnet.Errorf(vnet.ErrInternal, "an event is no JSON: %w", err)
+		}
+		if s.id > 0 {
+			e.Revision = s.id
+		}
+		return f(e)
+	})
+}
+
+// sent is one server-sent event.
+type sent struct {
+	id   int64
+	name string
+	data json.RawMessage // f's to keep
+}
+
+// readSent parses server-sent events: fields in lines, an event per empty line,
+// comments after a colon.
+func readSent(r io.Reader, f func(sent) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxEvent)
-	var data []byte
-	var id int64
+	var s sent
 	for lines.Scan() {
 		line := lines.Bytes()
 		if len(line) == 0 {
-			if data != nil {
-				var e vnet.Event
-				if err := json.Unmarshal(data, &e); err != nil {
-					return vnet.Errorf(vnet.ErrInternal, "an event is no JSON: %w", err)
-				}
-				if id > 0 {
-					e.Revision = id
-				}
-				if err := f(e); err != nil {
+			if s.data != nil {
+				if err := f(s); err != nil {
 					return err
 				}
 			}
-			data = nil
+			s.name, s.data = "", nil
 			continue
 		}
 		key, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(key) {
 		case "data":
-			data = append(data, value...)
+			s.data = append(s.data, value...)
+		case "event":
+			s.name = string(value)
 		case "id":
 			if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
-				id = n
+				s.id = n
 			}
 		}
 	}

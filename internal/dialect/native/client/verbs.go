@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -114,6 +113,11 @@ func List[T any, P noun[T]](ctx context.Context, c *Client, s Scope) ([]P, error
 
 // ListRaw reads all items below /v1/PLURAL, page by page, as they come.
 func (c *Client) ListRaw(ctx context.Context, plural string, q url.Values) ([]json.RawMessage, error) {
+	items, _, err := c.list(ctx, plural, q)
+	return items, err
+}
+
+func (c *Client) list(ctx context.Context, plural string, q url.Values) (items []json.RawMessage, revision int64, err error) {
 	query := url.Values{}
 	for k, v := range q {
 		query[k] = v
@@ -121,15 +125,19 @@ func (c *Client) ListRaw(ctx context.Context, plural string, q url.Values) ([]js
 	out := []json.RawMessage{}
 	for {
 		var page struct {
-			Items []json.RawMessage `json:"items"`
-			Next  string            `json:"next"`
+			Items    []json.RawMessage `json:"items"`
+			Next     string            `json:"next"`
+			Revision int64             `json:"revision"`
 		}
 		if err := c.Do(ctx, Request{Method: http.MethodGet, Path: "/v1/" + plural, Query: query}, &page); err != nil {
-			return nil, err
+			return nil, 0, err
+		}
+		if revision == 0 {
+			revision = page.Revision
 		}
 		out = append(out, page.Items...)
 		if page.Next == "" {
-			return out, nil
+			return out, revision, nil
 		}
 		query.Set("after", page.Next)
 	}
@@ -168,43 +176,6 @@ func (c *Client) Unplug(ctx context.Context, w Write, name string) (*vnet.Port, 
 	out := new(vnet.Port)
 	err := c.Do(ctx, Request{Method: http.MethodPost, Path: Path(vnet.KindPort, name) + "/unplug", Query: w.query()}, out)
 	return out, err
-}
-
-// ReleaseLease releases a lease, named by its ID or address.
-func (c *Client) ReleaseLease(ctx context.Context, s Scope, name string) error {
-	return c.Do(ctx, Request{Method: http.MethodPost, Path: Path(vnet.KindLease, name) + "/release", Query: s.query()}, nil)
-}
-
-// Lease is an address in use by a guest, with the names of what it belongs to.
-type Lease struct {
-	ID        vnet.ID     `json:"id"`
-	MAC       vnet.MAC    `json:"mac"`
-	Address   netip.Addr  `json:"address"`
-	Family    vnet.Family `json:"family"`
-	How       vnet.How    `json:"how"`
-	Name      string      `json:"name"`
-	Port      string      `json:"port"`
-	Expires   time.Time   `json:"expires"` // zero: as long as the guest is there
-	Network   string      `json:"network"`
-	Host      string      `json:"host"`
-	DUID      string      `json:"duid"`
-	Temporary bool        `json:"temporary"`
-	Declined  bool        `json:"declined"`
-}
-
-// Leases lists the addresses that guests use.
-func (c *Client) Leases(ctx context.Context, s Scope) ([]Lease, error) {
-	raw, err := c.ListRaw(ctx, Plural(vnet.KindLease), s.query())
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Lease, len(raw))
-	for i := range raw {
-		if err := json.Unmarshal(raw[i], &out[i]); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 // Ready returns nil once the daemon serves.
