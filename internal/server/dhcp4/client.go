@@ -124,16 +124,7 @@ func (e *engine) adopt(r *request) {
 	if found == nil {
 		return
 	}
-	n := *found
-	l := n.Lease
-	l.Client = r.clientID()
-	if n.State == lease.Bound {
-		e.Bind(l, key)
-		return
-	}
-	e.Table().Remove(found)
-	n = lease.Entry{Lease: l, Client: key, Holder: n.Holder, State: lease.Idle}
-	e.Table().Put(&n)
+	e.Rename(found, key, r.clientID())
 }
 
 // reclaim forgets that an address was seen in use where that was the client

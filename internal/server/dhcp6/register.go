@@ -43,7 +43,7 @@ func (e *engine) register(r *request, c *client, now time.Time) (dhcp.Effects, e
 	out := e.finish(r, w)
 
 	holder := lease.Holder(&l, vnet.HowDHCPv6, clientOf(&l))
-	if en == nil && e.Table().Held(holder) >= maxReported || en != nil && en.Lease.MAC != l.MAC && en.Lease.How == vnet.HowSLAAC {
+	if en == nil && e.Table().Held(holder) >= maxReported || en != nil && en.Lease.MAC != l.MAC && en.Lease.DUID != "" {
 		return dhcp.Effects{}, errAddress
 	}
 	key := messageKey{r.duid, r.id, r.kind}
@@ -51,7 +51,7 @@ func (e *engine) register(r *request, c *client, now time.Time) (dhcp.Effects, e
 		return dhcp.Effects{}, nil
 	}
 	if en != nil && en.Lease.DUID == l.DUID && en.Lease.Hostname == l.Hostname && en.Lease.Port == l.Port &&
-		l.Expires.Sub(en.Lease.Expires).Abs() < settled {
+		l.Expires.Sub(en.Until).Abs() < settled {
 		return out, nil
 	}
 	p := &pending{key: key, left: 1, tries: maxTries, reply: out.Send[0]}

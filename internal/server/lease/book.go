@@ -183,7 +183,8 @@ func (b *Book) Load(l vnet.Lease, now time.Time) {
 	if b.rules.Loaded != nil {
 		b.rules.Loaded(&l)
 	}
-	e := &Entry{Lease: l, Client: b.rules.Client(&l), State: Bound, Until: l.Expires}
+	client := b.rules.Client(&l)
+	e := b.entry(&l, client, Holder(&l, b.rules.How, client), Bound, l.Expires)
 	switch {
 	case l.Declined:
 		e.State, e.Client = Declined, ""
@@ -199,6 +200,5 @@ func (b *Book) Load(l vnet.Lease, now time.Time) {
 		}
 		e.State, e.Until = Idle, time.Time{}
 	}
-	e.Holder = Holder(&l, b.rules.How, b.rules.Client(&l))
 	b.table.Put(e)
 }

@@ -204,7 +204,7 @@ func checkTable(t *rapid.T, tab *Table) {
 		case e.State == Idle:
 			idles++
 		}
-		if queued := e.pos >= 0; queued != (e.State != Idle) || queued && tab.deadlines[e.pos] != e {
+		if queued := e.pos >= 0; queued != (e.State != Idle) || queued && tab.deadlines[int(e.pos)] != e {
 			t.Fatalf("entry %+v is in the wrong queue", e)
 		}
 	}

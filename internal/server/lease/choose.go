@@ -172,10 +172,9 @@ func (b *Book) Offer(l vnet.Lease, client string, now time.Time) {
 // OfferTo is Offer to a holder that the lease does not tell.
 func (b *Book) OfferTo(holder string, l vnet.Lease, client string, now time.Time) {
 	old := b.table.At(l.Address)
-	b.table.Put(&Entry{
-		Lease: l, Client: client, Holder: holder, State: Offered, Until: now.Add(OfferTime),
-		given: old != nil && old.Client == client && (old.State == Idle || old.given),
-	})
+	e := b.entry(&l, client, holder, Offered, now.Add(OfferTime))
+	e.given = old != nil && old.Client == client && (old.State == Idle || old.given)
+	b.table.Put(e)
 }
 
 // Remembers reports whether an offer of the subnet is worth being remembered:
@@ -197,28 +196,27 @@ func (b *Book) Bind(l vnet.Lease, client string) {
 
 // BindTo is Bind to a holder that the lease does not tell.
 func (b *Book) BindTo(holder string, l vnet.Lease, client string) {
-	b.table.Put(&Entry{Lease: l, Client: client, Holder: holder, State: Bound, Until: l.Expires})
+	b.table.Put(b.entry(&l, client, holder, Bound, l.Expires))
 }
 
 // Avoid keeps an address back for a while whose claim failed because somebody
 // else has it.
 func (b *Book) Avoid(a netip.Addr, subnet vnet.ID, now time.Time) {
-	b.table.Put(&Entry{Lease: vnet.Lease{Address: a, Subnet: subnet}, State: Foreign, Until: now.Add(foreignTime)})
+	b.table.Put(&Entry{Lease: Record{Address: a, Subnet: subnet}, State: Foreign, Until: now.Add(foreignTime)})
 }
 
 // Decline keeps an address back that its client found in use elsewhere, and
 // returns the lease that says so to everybody.
 func (b *Book) Decline(e *Entry, now time.Time) vnet.Lease {
-	l := e.Lease
-	l.Network, l.Project, l.Host = b.svc.Network, b.svc.Project, b.rules.Host
-	l.Family, l.How, l.Declined, l.Expires = b.rules.Family, b.rules.How, true, now.Add(Quarantine)
-	b.table.Put(&Entry{Lease: l, Holder: e.Holder, State: Declined, Until: l.Expires})
+	l := b.Whole(e)
+	l.Declined, l.Expires = true, now.Add(Quarantine)
+	b.table.Put(b.entry(&l, "", e.Holder, Declined, l.Expires))
 	return l
 }
 
 // End makes an entry idle and returns its lease as it ended.
 func (b *Book) End(e *Entry, now time.Time) vnet.Lease {
-	l := e.Lease
+	l := b.Whole(e)
 	b.table.Release(e)
 	l.Expires = now
 	return l

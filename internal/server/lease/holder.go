@@ -10,7 +10,7 @@ import (
 // them count.
 type holding struct {
 	first      *Entry
-	live, idle int
+	live, idle int32
 }
 
 // Holder is whom a lease counts against: its port, else its MAC, else its
@@ -34,9 +34,9 @@ func Holder(l *vnet.Lease, how vnet.How, client string) string {
 
 func (h *holding) count(e *Entry, by int) {
 	if e.live() {
-		h.live += by
+		h.live += int32(by)
 	} else {
-		h.idle += by
+		h.idle += int32(by)
 	}
 }
 
@@ -46,21 +46,18 @@ func (t *Table) hold(e *Entry) {
 		return
 	}
 	h := t.holders[e.Holder]
-	if h == nil {
-		h = &holding{}
-		t.holders[e.Holder] = h
-	}
 	e.prev, e.next = nil, h.first
 	if h.first != nil {
 		h.first.prev = e
 	}
 	h.first = e
+	t.holders[e.Holder] = h
 }
 
 // unhold undoes hold.
 func (t *Table) unhold(e *Entry) {
-	h := t.holders[e.Holder]
-	if h == nil {
+	h, ok := t.holders[e.Holder]
+	if !ok {
 		return
 	}
 	if e.prev != nil {
@@ -71,36 +68,29 @@ func (t *Table) unhold(e *Entry) {
 	if e.next != nil {
 		e.next.prev = e.prev
 	}
-	if e.next, e.prev = nil, nil; h.first == nil {
+	e.next, e.prev = nil, nil
+	if t.holders[e.Holder] = h; h.first == nil {
 		delete(t.holders, e.Holder)
 	}
 }
 
 // Held returns how many addresses count against a holder.
 func (t *Table) Held(holder string) int {
-	if h := t.holders[holder]; h != nil {
-		return h.live
-	}
-	return 0
+	return int(t.holders[holder].live)
 }
 
 // remembers reports whether one more address may be kept for a holder that
 // does not use it: else one that takes and releases again and again would have
 // those of all others forgotten.
 func (t *Table) remembers(holder string) bool {
-	h := t.holders[holder]
-	return h == nil || h.idle < maxHolderIdle
+	return t.holders[holder].idle < maxHolderIdle
 }
 
 // Of returns what a holder has and had, the newest first, a bounded number of
 // them. The table must not be changed meanwhile.
 func (t *Table) Of(holder string) iter.Seq[*Entry] {
 	return func(yield func(*Entry) bool) {
-		h := t.holders[holder]
-		if h == nil {
-			return
-		}
-		e := h.first
+		e := t.holders[holder].first
 		for range maxLooked {
 			if e == nil || !yield(e) {
 				return

@@ -10,7 +10,7 @@ import (
 )
 
 // State is where a dynamic address is in its life.
-type State int
+type State uint8
 
 // The states of an address.
 const (
@@ -24,16 +24,16 @@ const (
 // Entry is what is known of one dynamic address. Those in a table are only to
 // be read.
 type Entry struct {
-	Lease  vnet.Lease // valid in every state but Offered, where it has address, length, subnet and client only
-	Client string     // key of the client; empty: nobody's
+	Lease  Record
+	Client string // key of the client; empty: nobody's
 	// Holder is whom the address counts against: a port, a MAC or whatever the
 	// client is known by; empty: nobody.
 	Holder string
 	State  State
 	Until  time.Time // deadline; zero: none
 
-	given      bool // offered: the client had it before
-	pos        int  // in the heap, or -1
+	given      bool  // offered: the client had it before
+	pos        int32 // in the heap, or -1
 	elem       *list.Element
 	next, prev *Entry // of the same holder
 }
@@ -60,7 +60,7 @@ type clientKey struct {
 type Table struct {
 	byAddress map[netip.Addr]*Entry
 	byClient  map[clientKey]*Entry
-	holders   map[string]*holding
+	holders   map[string]holding
 	deadlines deadlines
 	// idles are the idle entries of each subnet, the longest idle first.
 	idles  map[vnet.ID]*list.List
@@ -71,7 +71,7 @@ type Table struct {
 
 func newTable() *Table {
 	return &Table{
-		byAddress: make(map[netip.Addr]*Entry), byClient: make(map[clientKey]*Entry), holders: make(map[string]*holding),
+		byAddress: make(map[netip.Addr]*Entry), byClient: make(map[clientKey]*Entry), holders: make(map[string]holding),
 		idles: make(map[vnet.ID]*list.List), lives: make(map[vnet.ID]int), space: newSpace(),
 	}
 }
@@ -151,7 +151,7 @@ func (t *Table) enter(e *Entry) {
 func (t *Table) leave(e *Entry) {
 	t.count(e, -1)
 	if e.pos >= 0 {
-		heap.Remove(&t.deadlines, e.pos)
+		heap.Remove(&t.deadlines, int(e.pos))
 	}
 	if e.elem != nil {
 		l := t.idles[e.Lease.Subnet]
@@ -164,8 +164,9 @@ func (t *Table) leave(e *Entry) {
 
 // count adds an entry to, or takes it from, all that is counted.
 func (t *Table) count(e *Entry, by int) {
-	if h := t.holders[e.Holder]; h != nil {
+	if h, ok := t.holders[e.Holder]; ok {
 		h.count(e, by)
+		t.holders[e.Holder] = h
 	}
 	if !e.live() {
 		return
@@ -229,13 +230,13 @@ func (d deadlines) Len() int           { return len(d) }
 func (d deadlines) Less(i, j int) bool { return d[i].Until.Before(d[j].Until) }
 func (d deadlines) Swap(i, j int) {
 	d[i], d[j] = d[j], d[i]
-	d[i].pos, d[j].pos = i, j
+	d[i].pos, d[j].pos = int32(i), int32(j)
 }
 
 // Push is for package heap.
 func (d *deadlines) Push(x any) {
 	e := x.(*Entry)
-	e.pos = len(*d)
+	e.pos = int32(len(*d))
 	*d = append(*d, e)
 }
 
