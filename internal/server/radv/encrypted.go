@@ -9,7 +9,7 @@ import (
 
 // encryptedOption is an encrypted resolver (RFC 9463 section 6.1). One without
 // an IPv6 address is told by its name alone, which guests resolve themselves
-// (RFC 9463 section 3.1.6): what follows the name is then not there.
+// (RFC 9463 section 3.1): what follows the name is then not there.
 func encryptedOption(e vnet.EncryptedDNS, lifetime time.Duration) []byte {
 	if !isDomain(e.Name) {
 		return nil
@@ -27,7 +27,7 @@ func encryptedOption(e vnet.EncryptedDNS, lifetime time.Duration) []byte {
 	}
 	if len(addresses) > 0 {
 		if len(e.ALPN) == 0 {
-			e.ALPN = []string{"dot"} // what is spoken must be said: section 3.1.5
+			e.ALPN = []string{"dot"} // what is spoken must be said: section 3.1
 		}
 		params := e.Params()
 		b = binary.BigEndian.AppendUint16(b, uint16(len(addresses)))

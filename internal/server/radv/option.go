@@ -33,7 +33,7 @@ const (
 	maxServers   = 15 // what one option of the codec holds
 	maxSearch    = 32
 	maxEncrypted = 16
-	maxRoutes    = 17 // RFC 4191 section 4: no more in one advertisement
+	maxRoutes    = 16 // RFC 4191 section 4: at most 17 on a link
 )
 
 // mostOption is the longest option there can be (RFC 4861 section 4.6).

@@ -10,7 +10,7 @@ import (
 )
 
 // Flags of the prefix information option: RFC 4861 section 4.6.2, RFC 6275
-// section 7.2 (R), RFC 9762 section 5 (P).
+// section 7.2 (R), RFC 9762 (P).
 const (
 	flagOnLink     = 0x80
 	flagAutonomous = 0x40

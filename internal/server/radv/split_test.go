@@ -79,3 +79,14 @@ func TestLongNames(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// TestRoutesAreFew: RFC 4191 section 4 has at most 17 routes on a link.
+func TestRoutesAreFew(t *testing.T) {
+	svc := service(subnet(net1, vnet.GuestsSLAAC))
+	for i := range 40 {
+		svc.Routes = append(svc.Routes, vnet.Route{Prefix: netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/48", 0x100+i))})
+	}
+	if got := strings.Count(texts(started(svc).to(allNodes, whole, at(0))), "route "); got != maxRoutes {
+		t.Errorf("%d routes are told", got)
+	}
+}
