@@ -98,7 +98,7 @@ func (e *engine) takeBack(r *request, c *client, x *ia, w wish, now time.Time) g
 	}
 	en := e.Table().At(w.address)
 	mine := !x.prefixes && c.has && c.iaid == x.iaid && slices.Contains(c.going, w.address)
-	leased := en != nil && en.State == lease.Bound && en.Lease.Length == w.length && en.Client == c.name(r, x.iaid) &&
+	leased := en != nil && en.State == lease.Bound && en.Lease.Length == w.length && en.Client == c.name(r, x) &&
 		sub.Deprecated && !e.Owned(w.address)
 	if !mine && !leased {
 		return g
@@ -155,7 +155,7 @@ func (e *engine) release(r *request, c *client, now time.Time) dhcp.Effects {
 				continue
 			}
 			en := e.Table().At(w.address)
-			if en == nil || en.State != lease.Bound || en.Lease.Length != w.length || en.Client != c.name(r, x.iaid) {
+			if en == nil || en.State != lease.Bound || en.Lease.Length != w.length || en.Client != c.name(r, x) {
 				continue
 			}
 			found = true
@@ -190,7 +190,7 @@ func (e *engine) decline(r *request, c *client, now time.Time) dhcp.Effects {
 				continue
 			}
 			en := e.Table().At(w.address)
-			if en == nil || en.Client != c.name(r, x.iaid) || len(e.pending) >= lease.MaxPending {
+			if en == nil || en.Client != c.name(r, x) || len(e.pending) >= lease.MaxPending {
 				continue
 			}
 			found = true

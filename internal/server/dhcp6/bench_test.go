@@ -91,3 +91,32 @@ func BenchmarkReceive(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRenew prolongs one of many leases.
+func BenchmarkRenew(b *testing.B) {
+	f := newFake(b, service())
+	s := newStrangers(msg{kind: dhcpv6.MessageTypeSolicit, ias: []string{"1"}, rapid: true})
+	for i := range 100_000 {
+		p := s.number(i)
+		p.MAC = mac(i)
+		f.send(p)
+		f.claims = f.claims[:0]
+	}
+	s = newStrangers(msg{kind: dhcpv6.MessageTypeRenew, ias: []string{"1"}, server: true})
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if i++; i%100_000 == 0 {
+			f.now = f.now.Add(2 * settled)
+		}
+		p := s.number(i % 100_000)
+		p.MAC = mac(i % 100_000)
+		out, err := f.Receive(p, f.now)
+		for _, x := range out.Claim {
+			out = f.Committed(x, nil, f.now)
+		}
+		if err != nil || len(out.Send) != 1 {
+			b.Fatal("not renewed")
+		}
+	}
+}

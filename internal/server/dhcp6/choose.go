@@ -129,7 +129,7 @@ func gaveOf(gives []give, subnet vnet.ID) bool {
 func (e *engine) pick(r *request, c *client, a *answer, sub *plan.Subnet, now time.Time, fresh bool) bool {
 	piece := e.Piece(sub)
 	w := lease.Wish{
-		Client: c.name(r, a.ia.iaid), Holder: c.holderName(r), Known: c.guest != nil, Fresh: fresh, Beside: e.beside,
+		Client: c.name(r, a.ia), Holder: c.holderName(r), Known: c.guest != nil, Fresh: fresh, Beside: e.beside,
 		Addresses: e.wishes[:0],
 	}
 	for _, x := range a.ia.wishes {
@@ -183,7 +183,7 @@ func (e *engine) assignPrefix(r *request, c *client, a *answer, now time.Time, f
 // something of it; it names a prefix in it; the length is the one it wants; a
 // little wider; a little narrower.
 func (e *engine) rank(r *request, c *client, x *ia, sub *plan.Subnet) int {
-	if en := e.Table().Find(c.name(r, x.iaid), sub.ID); en != nil && en.State == lease.Bound && e.Usable(sub, en.Lease.Address) {
+	if en := e.Table().Find(c.name(r, x), sub.ID); en != nil && en.State == lease.Bound && e.Usable(sub, en.Lease.Address) {
 		return 0
 	}
 	piece, least := e.Piece(sub), 1000
@@ -206,7 +206,7 @@ func (e *engine) rank(r *request, c *client, x *ia, sub *plan.Subnet) int {
 
 // hasLease reports whether an IA has a dynamic lease in any subnet.
 func (e *engine) hasLease(r *request, c *client, x *ia) bool {
-	name := c.name(r, x.iaid)
+	name := c.name(r, x)
 	for i := range e.Service().Subnets {
 		sub := &e.Service().Subnets[i]
 		if en := e.Table().Find(name, sub.ID); en != nil && en.State == lease.Bound && e.Delegates(sub) == x.prefixes {

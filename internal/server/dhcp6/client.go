@@ -18,6 +18,8 @@ type client struct {
 	guest    *plan.Guest // nil: no port that is known
 	port     vnet.ID     // "": none
 	mac      vnet.MAC    // zero: not known
+	seen     bool        // the MAC is more than what the client says of itself
+	holder   string      // see holderName
 	admitted bool
 	// kept are the addresses of the port or of reservations, going those of
 	// them that are not to be used for anything new.
@@ -30,8 +32,8 @@ type client struct {
 
 // identify finds out who a message is from.
 func (e *engine) identify(r *request) client {
-	port, mac := e.portOf(r)
-	c := client{port: port, mac: mac, admitted: e.Admits(), kept: e.kept[:0], going: e.going[:0]}
+	port, mac, seen := e.portOf(r)
+	c := client{port: port, mac: mac, seen: seen, admitted: e.Admits(), kept: e.kept[:0], going: e.going[:0]}
 	if g := e.Guest(port); g != nil {
 		c.guest, c.admitted = g, true
 		if c.mac.IsZero() {
@@ -81,44 +83,43 @@ func (e *engine) keep(r *request, c *client, a netip.Addr, deprecated bool) {
 }
 
 // portOf finds the port that a message is from, and the MAC it is known by, in
-// the order of the package comment.
-func (e *engine) portOf(r *request) (vnet.ID, vnet.MAC) {
+// the order of the package comment; seen says that others than the client vouch
+// for the MAC.
+func (e *engine) portOf(r *request) (port vnet.ID, mac vnet.MAC, seen bool) {
 	switch {
 	case r.Port != "":
-		return r.Port, r.MAC
+		return r.Port, r.MAC, !r.MAC.IsZero()
 	case !r.MAC.IsZero(): // seen behind the guard: nothing else counts
-		return e.PortOf(r.MAC), r.MAC
+		return e.PortOf(r.MAC), r.MAC, true
 	case len(r.hops) > 0 && !r.trusted:
-		return "", vnet.MAC{}
+		return "", vnet.MAC{}, false
 	}
-	var told vnet.MAC
 	if len(r.hops) > 0 {
-		var port vnet.ID
-		if port, told = e.portOfRelays(r); port != "" || !told.IsZero() {
-			return port, told
+		if port, mac = e.portOfRelays(r); port != "" || !mac.IsZero() {
+			return port, mac, true
 		}
 	}
-	seen, fromAddress := ipam.MACOf(vnet.InterfaceID(r.peer))
-	if port := e.PortOf(seen); fromAddress && port != "" {
-		return port, seen
+	ofPeer, fromAddress := ipam.MACOf(vnet.InterfaceID(r.peer))
+	if port := e.PortOf(ofPeer); fromAddress && port != "" {
+		return port, ofPeer, true
 	}
 	mac, ok := r.raw.MAC()
 	ok = ok && mac.IsUnicast()
 	if port := e.PortOf(mac); ok && port != "" && !fromAddress {
-		return port, mac
+		return port, mac, false
 	}
 	if fromAddress { // a machine of its own, perhaps a clone with another's DUID
-		return "", seen
+		return "", ofPeer, true
 	}
 	if port := e.learnt(r); port != "" {
 		if g := e.Guest(port); g != nil {
-			return port, g.MAC
+			return port, g.MAC, false
 		}
 	}
 	if !ok {
 		mac = vnet.MAC{}
 	}
-	return "", mac
+	return "", mac, false
 }
 
 // known is how a client was seen with a port: by DUID and IAID, or by DUID
@@ -186,7 +187,12 @@ func (e *engine) holder(r *request, port vnet.ID) (uint32, bool) {
 
 // name is the key of the client of a dynamic address. A port's belong to the
 // port, whatever DUID its present system has; others' to the DUID.
-func (c *client) name(r *request, iaid uint32) string { return clientName(c.port, r.duid, iaid) }
+func (c *client) name(r *request, x *ia) string {
+	if x.key == "" {
+		x.key = clientName(c.port, r.duid, x.iaid)
+	}
+	return x.key
+}
 
 // clientOf is the key of a lease's client.
 func clientOf(l *vnet.Lease) string { return clientName(l.Port, l.DUID, l.IAID) }
@@ -204,17 +210,21 @@ func clientName(port vnet.ID, duid string, iaid uint32) string {
 }
 
 // holderName is whom dynamic addresses count against: the port, else the MAC,
-// else the relay that nobody vouches for, else the peer's address.
+// else whom a relay that is believed means, else the address that the message
+// came from. A DUID, and a MAC inside of it, anybody can make up.
 func (c *client) holderName(r *request) string {
 	switch {
+	case c.holder != "":
 	case c.port != "":
-		return "port:" + string(c.port)
-	case !c.mac.IsZero():
-		return "mac:" + c.mac.String()
+		c.holder = "port:" + string(c.port)
+	case c.seen:
+		c.holder = "mac:" + c.mac.String()
 	case len(r.hops) > 0 && r.trusted:
-		return "client:" + r.duid
+		c.holder = "client:" + r.duid
+	default:
+		c.holder = "peer:" + r.from.String()
 	}
-	return "peer:" + r.from.String()
+	return c.holder
 }
 
 // reservationKey is how a reservation is found: by DUID and IAID, by DUID, by

@@ -44,7 +44,7 @@ type grant struct {
 
 // offer keeps a dynamic address for the IA for a short while.
 func (e *engine) offer(r *request, c *client, x *ia, g *give, now time.Time) {
-	name := c.name(r, x.iaid)
+	name := c.name(r, x)
 	if en := e.Table().At(g.address); en != nil && en.State != lease.Idle && (en.Client == name || en.State == lease.Bound) {
 		return
 	}
@@ -65,7 +65,7 @@ func (e *engine) bind(r *request, c *client, answers []answer, now time.Time) dh
 				continue
 			}
 			l := e.record(r, c, answers[i].ia, g, now)
-			if e.isSettled(&l, c.name(r, l.IAID), g, now) || e.tries >= maxTries {
+			if e.isSettled(&l, c.name(r, answers[i].ia), g, now) || e.tries >= maxTries {
 				continue
 			}
 			out.Claim = append(out.Claim, dhcp.Claim{Lease: l})

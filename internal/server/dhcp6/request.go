@@ -46,6 +46,7 @@ type ia struct {
 	prefixes bool // IA_PD, else IA_NA
 	iaid     uint32
 	wishes   []wish
+	key      string // of the client, once it was needed
 }
 
 // wish is an address or prefix that a client names in an IA.
@@ -206,7 +207,7 @@ func (r *request) readIA(prefixes bool, body []byte) {
 			wishes = append(wishes, w)
 		}
 	}
-	r.ias = append(r.ias, ia{prefixes, iaid, wishes})
+	r.ias = append(r.ias, ia{prefixes: prefixes, iaid: iaid, wishes: wishes})
 }
 
 // names reports whether the client names an address or prefix in the IA.

@@ -166,7 +166,7 @@ func TestTableProperties(t *testing.T) {
 			e := b.table.Find(client, "2001:db8::/124")
 			switch op := rapid.IntRange(0, 5).Draw(t, "op"); {
 			case op == 0:
-				b.give(client, now)
+				b.give(client, now.Add(time.Duration(rapid.IntRange(-3000, 3000).Draw(t, "longer"))*time.Second))
 			case op == 1:
 				if a, ok := b.Choose(client, &b.svc.Subnets[0], nil, true, now); ok {
 					b.Offer(vnet.Lease{Address: a, Subnet: "2001:db8::/124"}, client, now)
@@ -204,7 +204,7 @@ func checkTable(t *rapid.T, tab *Table) {
 		case e.State == Idle:
 			idles++
 		}
-		if queued := e.pos >= 0; queued != (e.State != Idle) || queued && tab.deadlines[int(e.pos)] != e {
+		if queued := e.pos >= 0; queued != (e.State != Idle) || queued && (tab.deadlines[e.pos].e != e || tab.deadlines[e.pos].at > e.Until.UnixNano()) {
 			t.Fatalf("entry %+v is in the wrong queue", e)
 		}
 	}

@@ -196,6 +196,10 @@ func (b *Book) Bind(l vnet.Lease, client string) {
 
 // BindTo is Bind to a holder that the lease does not tell.
 func (b *Book) BindTo(holder string, l vnet.Lease, client string) {
+	if e := b.table.At(l.Address); e != nil && e.Client == client && e.Holder == holder && e.Lease.Subnet == l.Subnet && e.Lease.Length == l.Length {
+		b.table.bind(e, b.recordOf(&l, e.Client), l.Expires) // as most of them were offered before
+		return
+	}
 	b.table.Put(b.entry(&l, client, holder, Bound, l.Expires))
 }
 

@@ -142,9 +142,7 @@ func (t *Table) enter(e *Entry) {
 		e.elem = l.PushBack(e)
 		return
 	}
-	if !e.Until.IsZero() {
-		heap.Push(&t.deadlines, e)
-	}
+	t.await(e)
 }
 
 // leave takes an entry out of them.
@@ -154,12 +152,17 @@ func (t *Table) leave(e *Entry) {
 		heap.Remove(&t.deadlines, int(e.pos))
 	}
 	if e.elem != nil {
-		l := t.idles[e.Lease.Subnet]
-		if l.Remove(e.elem); l.Len() == 0 {
-			delete(t.idles, e.Lease.Subnet)
-		}
-		e.elem = nil
+		t.forgetIdle(e)
 	}
+}
+
+// forgetIdle takes an entry out of the idle ones.
+func (t *Table) forgetIdle(e *Entry) {
+	l := t.idles[e.Lease.Subnet]
+	if l.Remove(e.elem); l.Len() == 0 {
+		delete(t.idles, e.Lease.Subnet)
+	}
+	e.elem = nil
 }
 
 // count adds an entry to, or takes it from, all that is counted.
@@ -218,34 +221,73 @@ func (t *Table) oldestIdle(subnet vnet.ID, usable func(netip.Addr) bool) (netip.
 
 // Expire releases every entry whose deadline has passed.
 func (t *Table) Expire(now time.Time) {
-	for len(t.deadlines) > 0 && !t.deadlines[0].Until.After(now) {
-		t.Release(t.deadlines[0])
+	for len(t.deadlines) > 0 && t.deadlines[0].at <= now.UnixNano() {
+		e := t.deadlines[0].e
+		if e.Until.After(now) { // prolonged meanwhile
+			t.deadlines[0].at = e.Until.UnixNano()
+			heap.Fix(&t.deadlines, 0)
+			continue
+		}
+		t.Release(e)
 	}
 }
 
+// bind makes an entry that is in the table a lease, or prolongs it. A deadline
+// that only moves away is left in the heap until it comes.
+func (t *Table) bind(e *Entry, l Record, until time.Time) {
+	t.count(e, -1)
+	if e.elem != nil {
+		t.forgetIdle(e)
+	}
+	e.Lease, e.State, e.Until, e.given = l, Bound, until, false
+	t.count(e, 1)
+	switch {
+	case e.pos < 0:
+		t.await(e)
+	case until.IsZero():
+		heap.Remove(&t.deadlines, int(e.pos))
+	case until.UnixNano() < t.deadlines[e.pos].at:
+		t.deadlines[e.pos].at = until.UnixNano()
+		heap.Fix(&t.deadlines, int(e.pos))
+	}
+}
+
+// await puts an entry into the heap if it ends.
+func (t *Table) await(e *Entry) {
+	if !e.Until.IsZero() {
+		heap.Push(&t.deadlines, deadline{e.Until.UnixNano(), e})
+	}
+}
+
+// deadline is when an entry ends, at the earliest, in nanoseconds since 1970.
+type deadline struct {
+	at int64
+	e  *Entry
+}
+
 // deadlines is a heap of entries by deadline.
-type deadlines []*Entry
+type deadlines []deadline
 
 func (d deadlines) Len() int           { return len(d) }
-func (d deadlines) Less(i, j int) bool { return d[i].Until.Before(d[j].Until) }
+func (d deadlines) Less(i, j int) bool { return d[i].at < d[j].at }
 func (d deadlines) Swap(i, j int) {
 	d[i], d[j] = d[j], d[i]
-	d[i].pos, d[j].pos = int32(i), int32(j)
+	d[i].e.pos, d[j].e.pos = int32(i), int32(j)
 }
 
 // Push is for package heap.
 func (d *deadlines) Push(x any) {
-	e := x.(*Entry)
-	e.pos = int32(len(*d))
-	*d = append(*d, e)
+	n := x.(deadline)
+	n.e.pos = int32(len(*d))
+	*d = append(*d, n)
 }
 
 // Pop is for package heap.
 func (d *deadlines) Pop() any {
 	old := *d
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
+	n := old[len(old)-1]
+	old[len(old)-1] = deadline{}
 	*d = old[:len(old)-1]
-	e.pos = -1
-	return e
+	n.e.pos = -1
+	return n
 }
