@@ -43,7 +43,7 @@ func (f *File) lines() []string {
 	return out
 }
 
-// TestReal reads what the real servers wrote for the same three guests: dnsmasq
+// TestReal reads what the real servers wrote for the same few guests: dnsmasq
 // 2.90, ISC dhcpd 4.4.3 and Kea 2.2, asked by dhclient and udhcpc.
 func TestReal(t *testing.T) {
 	const (
@@ -71,6 +71,16 @@ func TestReal(t *testing.T) {
 			"2001:db8:7::185 " + llt + "15:52:54:00:aa:00:02 iaid=11141122 2026-11-20T23:14:31Z",
 			"2001:db8:7::18c " + ll + " 2026-11-20T23:14:31Z",
 			"2001:db8:100:ff00::/56 " + ll + " 2026-11-20T23:14:31Z",
+		}},
+		// The same with lease-id-format hex and db-time-format local, leases
+		// that never end, and one that was given back.
+		"dhcpd-hex.leases": {ISC, []string{
+			"192.0.2.100 " + vm1 + id1 + " never",
+			"192.0.2.101 " + vm1 + " id=ff00aa000100030001525400aa0001 never",
+		}},
+		"dhcpd6-hex.leases": {ISC, []string{
+			"2001:db8:7::18c " + ll + " 2026-11-20T23:45:51Z",
+			"2001:db8:100:ff00::/56 " + ll + " 2026-11-20T23:45:51Z",
 		}},
 		"kea-leases4.csv": {Kea, []string{
 			"192.0.2.100 " + vm1 + id1 + " name=vm1 2026-11-20T23:14:46Z",
@@ -267,7 +277,7 @@ func TestBounds(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	files, err := filepath.Glob("testdata/*leases*")
-	if err != nil || len(files) != 5 {
+	if err != nil || len(files) != 7 {
 		f.Fatalf("%v, %v", files, err)
 	}
 	for _, name := range files {
