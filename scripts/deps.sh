@@ -83,6 +83,9 @@ if [ "${1:-}" = test ]; then
 	need kea-admin perfdhcp
 	need "$(have apt-cache && apt-cache show radvdump >/dev/null 2>&1 && echo radvdump || echo radvd)" radvdump
 	need tftp-hpa tftp
+	need atftp atftp
+	# Whose network cards have iPXE, for machines that boot by their firmware.
+	need qemu-system-x86 qemu-system-x86_64
 	need curl curl
 	need python3-scapy scapy
 	# To build busybox's udhcpc6 (scripts/udhcpc6.sh).
