@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -8,7 +9,10 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +27,9 @@ var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) {
 	run := func() {
-		if err := cli.Command(cli.Config{Version: "1.2.3"}).Execute(); err != nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		if err := cli.Command(cli.Config{Version: "1.2.3"}).ExecuteContext(ctx); err != nil {
 			os.Exit(cli.Fail(os.Stderr, err))
 		}
 	}
@@ -79,6 +85,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,
 			"leases": leases,
+			"follow": follow,
 		},
 	})
 }
@@ -133,4 +140,40 @@ func leases(ts *testscript.TestScript, _ bool, args []string) {
 		l.Network, l.MAC, l.Host = o.GetMeta().ID, mac, "host1"
 		f.Put(l)
 	}
+}
+
+// follow runs a command that does not end by itself until it has written a line
+// with the word, and then interrupts it, which must end it well: follow WORD
+// FILE COMMAND…. What it wrote is in the file.
+func follow(ts *testscript.TestScript, _ bool, args []string) {
+	path, err := exec.LookPath(args[2])
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if p := filepath.Join(dir, args[2]); err != nil {
+			if _, e := os.Stat(p); e == nil {
+				path, err = p, nil
+			}
+		}
+	}
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args[3:]...)
+	for _, key := range []string{"PATH", "SEXTANT_SERVER", "TZ"} {
+		cmd.Env = append(cmd.Env, key+"="+ts.Getenv(key))
+	}
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	cmd.Stderr = ts.Stderr()
+	ts.Check(cmd.Start())
+	var text strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), args[0]) {
+			ts.Check(cmd.Process.Signal(os.Interrupt))
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		ts.Fatalf("%v after\n%s", err, text.String())
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text.String()), 0o600))
 }

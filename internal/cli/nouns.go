@@ -101,11 +101,11 @@ var nouns = []noun{
 	},
 	{
 		name: "lease", kind: vnet.KindLease, short: "Leases: addresses that guests really use",
-		typ: reflect.TypeFor[client.Lease](), networked: true, readOnly: true, sort: []string{"network", "address"},
+		typ: reflect.TypeFor[client.Lease](), networked: true, readOnly: true, waits: true, sort: []string{"network", "address"},
 		columns: []column{
-			col("NETWORK", "network"), col("ADDRESS", "address"), col("MAC", "mac"), col("HOW", "how"), col("NAME", "name"),
+			col("NETWORK", "network"), col("ADDRESS", "prefix", "address"), col("MAC", "mac"), col("HOW", "how"), col("NAME", "name"),
 			col("PORT", "port"), col("EXPIRES", "expires"), wide("FAMILY", "family"), wide("HOST", "host"), wide("DUID", "duid"),
-			wide("TEMPORARY", "temporary"), wide("ID", "id"),
+			wide("VIA", "via"), wide("SINCE", "since"), wide("TEMPORARY", "temporary"), wide("DECLINED", "declined"), wide("ID", "id"),
 		},
 	},
 	{

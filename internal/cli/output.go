@@ -31,6 +31,9 @@ func list(ctx context.Context, c *call, args []string) error {
 		}
 		filters[path] = value
 	}
+	if watch, _ := c.cmd.Flags().GetBool("watch"); watch {
+		return watchLeases(ctx, c, filters)
+	}
 	cl, err := c.client()
 	if err != nil {
 		return err

@@ -40,3 +40,19 @@ func (c *call) progress(what string) (stop func()) {
 		shown.Wait()
 	}
 }
+
+// bar shows on a terminal how much of something long is done. It returns what
+// tells it, and what ends it and leaves nothing on the screen.
+func (c *call) bar(what string, total int) (advance func(int), stop func()) {
+	f, ok := c.Stdout.(*os.File)
+	if !ok || c.output != "" || total == 0 || !cwriter.IsTerminal(int(f.Fd())) {
+		return func(int) {}, func() {}
+	}
+	p := mpb.New(mpb.WithOutput(f))
+	bar := p.AddBar(int64(total), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(what+" ")),
+		mpb.AppendDecorators(decor.CountersNoUnit("%d of %d "), decor.AverageETA(decor.ET_STYLE_GO)))
+	return func(n int) { bar.IncrBy(n) }, func() {
+		bar.Abort(true)
+		p.Wait()
+	}
+}

@@ -56,7 +56,7 @@ func (a *app) nounCommand(n *noun) *cobra.Command {
 				"Plug a port into a device; makes the port if there is none", plug),
 			a.verb(n, "unplug NAME", "Unplug a port; the port stays", unplug))
 	case vnet.KindLease:
-		cmd.AddCommand(a.verb(n, "release ADDRESS", "Release a lease: the address is free again", release))
+		cmd.AddCommand(a.leaseVerbs(n)...)
 	}
 	return cmd
 }
@@ -69,12 +69,15 @@ func (a *app) verb(n *noun, use, short string, run func(context.Context, *call, 
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs}
 	var noWait, everywhere bool
 	var wait time.Duration
-	if n.waits && verb != "list" && verb != "show" {
+	if n.waits && verb != "list" && verb != "show" && verb != "history" {
 		cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the host has done it")
 		cmd.Flags().DurationVar(&wait, "wait", waitDefault, "how long to wait until the host has done it")
 	}
 	if verb == "list" && !n.readOnly && n.kind != vnet.KindProject {
 		cmd.Flags().BoolVarP(&everywhere, "all-projects", "A", false, "list those of every project")
+	}
+	if verb == "list" && n.kind == vnet.KindLease {
+		cmd.Flags().BoolP("watch", "w", false, "go on, and show what becomes of them: each that comes, is renewed, changes or ends")
 	}
 	cmd.ValidArgsFunction = a.completer(n, verb, named)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -273,16 +276,6 @@ func turn(verb string) func(context.Context, *call, []string) error {
 		}
 		return c.done("started", out)
 	}
-}
-
-func release(ctx context.Context, c *call, args []string) error {
-	if err := noArgs(c, args); err != nil {
-		return err
-	}
-	if err := c.send(ctx, client.Request{Method: http.MethodPost, Path: c.path() + "/release"}, nil); err != nil {
-		return err
-	}
-	return c.say("lease %s released", c.name)
 }
 
 // done says what came of a write: in a few words, or as the object if a format
