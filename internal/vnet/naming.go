@@ -343,9 +343,14 @@ func (d *DNSPolicy) validateNames() error {
 		return Invalid("dns.records", "%d records, at most 10000 are allowed", len(d.Records))
 	}
 	cnames, others := map[string]bool{}, map[string]bool{}
+	size := map[string]int{}
 	for _, r := range d.Records {
 		if err := r.check("dns.records"); err != nil {
 			return err
+		}
+		// With some 16 bytes around each: what one answer may hold.
+		if size[r.Name] += len(r.Value) + 16; size[r.Name] > 8<<10 {
+			return Invalid("dns.records", "%s has too many records for one answer", r.Name).WithHint("use several names")
 		}
 		if r.Type == "CNAME" {
 			if cnames[r.Name] {

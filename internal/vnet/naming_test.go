@@ -2,6 +2,7 @@ package vnet
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -42,4 +43,22 @@ func FuzzTXTStrings(f *testing.F) {
 			t.Fatalf("%d bytes out of %d", total, len(value))
 		}
 	})
+}
+
+// TestTooManyRecords: what one name may have is bounded, what a network may
+// have is so much more.
+func TestTooManyRecords(t *testing.T) {
+	var d DNSPolicy
+	for i := range 400 {
+		d.Records = append(d.Records, NameRecord{Name: "a" + strconv.Itoa(i), Type: "A", Value: "192.0.2.1"})
+	}
+	if err := d.validateNames(); err != nil {
+		t.Error(err)
+	}
+	for i := range d.Records {
+		d.Records[i].Name = "a"
+	}
+	if err := d.validateNames(); err == nil {
+		t.Error("400 addresses of one name are taken")
+	}
 }

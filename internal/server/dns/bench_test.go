@@ -30,6 +30,18 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
+// BenchmarkCompileRecords is the same with as many records of the operator's as
+// there may be, all of one name.
+func BenchmarkCompileRecords(b *testing.B) {
+	z := webZone()
+	for i := range 10000 {
+		z.Extra = append(z.Extra, vnet.NameRecord{Name: "many", Type: "A", Value: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()})
+	}
+	for b.Loop() {
+		compile(z)
+	}
+}
+
 // BenchmarkHandle is what the engine needs for a query for a guest's name, and
 // for one that the cache answers.
 func BenchmarkHandle(b *testing.B) {

@@ -12,8 +12,8 @@ import (
 )
 
 // addExtra takes an operator's record in. One that makes no name (too long
-// with the domain) is passed over, as are a second alias of a name and what
-// stands beside one (RFC 2181 section 10.1).
+// with the domain) is passed over, as are a second alias of a name, what
+// stands beside one (RFC 2181 section 10.1), and what is beyond maxSize.
 func (c *zone) addExtra(r vnet.NameRecord) {
 	full, ok := c.ownerOf(r)
 	if !ok {
@@ -37,7 +37,11 @@ func (c *zone) addExtra(r vnet.NameRecord) {
 	if n.alias() != nil || r.Type == "CNAME" && len(n.rrs) > 0 {
 		return
 	}
-	n.rrs = append(n.rrs, rr)
+	size := dns.Len(rr)
+	if n.size+size > maxSize {
+		return
+	}
+	n.rrs, n.size = append(n.rrs, rr), n.size+size
 	if p, isAddr := ipam.ParseReverse(full); isAddr && p.IsSingleIP() {
 		if ptr, isPTR := rr.(*dns.PTR); isPTR && c.pointers[p.Addr()] == "" {
 			c.pointers[p.Addr()] = ptr.Ptr

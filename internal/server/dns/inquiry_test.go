@@ -210,11 +210,21 @@ func TestExtraRecords(t *testing.T) {
 }
 
 func TestRecordTTL(t *testing.T) {
-	e := rich()
-	for name, want := range map[string]uint32{"www.example.com.": 77, "mail.web.internal.": localTTL} {
-		a, _ := talk(t, e, nil, "web", new(dns.Msg).SetQuestion(name, dns.TypeA))
-		if len(a.Answer) != 1 || a.Answer[0].Header().Ttl != want {
-			t.Errorf("%s: %v, want a TTL of %d", name, a.Answer, want)
+	e := rich(func(z *Zone) {
+		z.Extra = append(z.Extra, records("set 50 A 192.0.2.1", "set 70 A 192.0.2.2", "set 40 A 192.0.2.3", "set 90 TXT x")...)
+	})
+	for name, want := range map[string]uint32{
+		"www.example.com. A": 77, "mail.web.internal. A": localTTL, "set.web.internal. A": 40, "set.web.internal. TXT": 90,
+	} {
+		owner, qtype, _ := strings.Cut(name, " ")
+		a, _ := talk(t, e, nil, "web", new(dns.Msg).SetQuestion(owner, dns.StringToType[qtype]))
+		if len(a.Answer) == 0 {
+			t.Errorf("%s: no answer", name)
+		}
+		for _, rr := range a.Answer {
+			if rr.Header().Ttl != want {
+				t.Errorf("%s: %v, want a TTL of %d", name, rr, want)
+			}
 		}
 	}
 }
@@ -248,6 +258,27 @@ func TestLongText(t *testing.T) {
 	a, _ := talk(t, e, nil, "web", new(dns.Msg).SetQuestion("t.web.internal.", dns.TypeTXT))
 	if txt := a.Answer[0].(*dns.TXT).Txt; len(txt) != 2 || len(txt[0]) != 255 || strings.Join(txt, "") != long {
 		t.Errorf("%q", txt)
+	}
+}
+
+// TestHugeSets: however much is written of one name, answers stay small enough
+// to be made many times a second.
+func TestHugeSets(t *testing.T) {
+	e := rich(func(z *Zone) {
+		for i := range 10000 {
+			a := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
+			z.Extra = append(z.Extra, vnet.NameRecord{Name: "many", Type: "A", Value: a.String()}, vnet.NameRecord{Name: "texts", Type: "TXT", Value: strings.Repeat("x", 4096)})
+			z.Records = append(z.Records, Record{Name: "port", Address: a, Port: "p8", Managed: true})
+		}
+	})
+	for name, most := range map[string]int{"many. A": maxSize + 512, "texts. TXT": maxSize + 512, "port. A": 64 * maxSet} {
+		owner, qtype, _ := strings.Cut(name, " ")
+		b, _ := new(dns.Msg).SetQuestion(owner+"web.internal.", dns.StringToType[qtype]).Pack()
+		v := e.handle(epoch, client{network: "web", addr: netip.MustParseAddr("192.168.150.9"), tcp: true}, b)
+		a := new(dns.Msg)
+		if err := a.Unpack(v.answer); err != nil || len(a.Answer) == 0 || len(v.answer) > most || a.Truncated {
+			t.Errorf("%s: %d bytes, %d records, %v", name, len(v.answer), len(a.Answer), err)
+		}
 	}
 }
 

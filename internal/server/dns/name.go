@@ -14,7 +14,17 @@ type name struct {
 	// rrs are the operator's records. Where they are of type A or AAAA, or an
 	// alias, addresses of that family, or all, are not in v4 and v6.
 	rrs []dns.RR
+	// size is that of rrs on the wire, in bytes.
+	size int
 }
+
+const (
+	// maxSet bounds the addresses of a name, and maxSize an operator's records
+	// of one, in bytes: one reader serves all networks, and must not be held up
+	// by answers that nobody can use.
+	maxSet  = 256
+	maxSize = 16 << 10
+)
 
 // add reports whether the name has the address now.
 func (n *name) add(a netip.Addr) bool {
@@ -25,9 +35,13 @@ func (n *name) add(a netip.Addr) bool {
 	if n.alias() != nil || n.has(t) {
 		return false
 	}
-	if !slices.Contains(*list, a) {
-		*list = append(*list, a)
+	if slices.Contains(*list, a) {
+		return true
 	}
+	if len(*list) >= maxSet {
+		return false
+	}
+	*list = append(*list, a)
 	return true
 }
 
@@ -43,6 +57,24 @@ func (n *name) alias() *dns.CNAME {
 // has reports whether the operator has records of the type here.
 func (n *name) has(t uint16) bool {
 	return slices.ContainsFunc(n.rrs, func(rr dns.RR) bool { return rr.Header().Rrtype == t })
+}
+
+// level gives all records of a type the least of their TTLs: a set has one (RFC
+// 2181 section 5.2).
+func (n *name) level() {
+	if len(n.rrs) < 2 {
+		return
+	}
+	least := map[uint16]uint32{}
+	for _, rr := range n.rrs {
+		h := rr.Header()
+		if ttl, known := least[h.Rrtype]; !known || h.Ttl < ttl {
+			least[h.Rrtype] = h.Ttl
+		}
+	}
+	for _, rr := range n.rrs {
+		rr.Header().Ttl = least[rr.Header().Rrtype]
+	}
 }
 
 // empty reports whether the name exists only for those below it.

@@ -58,6 +58,11 @@ func compile(z Zone) *zone {
 	for _, r := range z.Extra {
 		c.addExtra(r)
 	}
+	for _, in := range []map[string]*name{c.names, c.outside} {
+		for _, n := range in {
+			n.level()
+		}
+	}
 	owners := map[string]owner{}
 	for _, r := range z.Records {
 		if r.Managed {
