@@ -1,6 +1,7 @@
 package hear
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -30,9 +31,13 @@ func TestHearsWithheldAdvertisements(t *testing.T) {
 	if from := netip.AddrFrom16([16]byte(h.Packet[8:24])); !from.IsLinkLocalUnicast() || h.Packet[40] != 134 {
 		t.Errorf("from %v, type %d", from, h.Packet[40])
 	}
-	if out, err := b.guests[2].Try("rdisc6", "-1", "eth0"); err != nil {
-		t.Errorf("the third guest hears nothing: %s", out)
-	}
+	netnstest.Eventually(t, 10*time.Second, "the third guest hears radvd", func() error { // once its address is its
+		out, err := b.guests[2].Try("rdisc6", "-1", "eth0")
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
 	if out, err := b.guests[1].Try("rdisc6", "-1", "-w", "1000", "-r", "1", "eth0"); err == nil {
 		t.Errorf("it comes through: %s", out)
 	}
