@@ -56,7 +56,7 @@ func (s *Server) request(p *port, sock *os.File, from unix.Sockaddr, b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := p.network
-	if s.closed || p.sock != sock || !n.serves(client.Addr(), zone, p.index) {
+	if s.closed || p.sock != sock || !n.serves(client.Addr(), zone, sock) {
 		return
 	}
 	v := visit{n.ns, n.root, n.mtu, p.addr, p.index, sock, from}
@@ -78,10 +78,10 @@ func (s *Server) request(p *port, sock *os.File, from unix.Sockaddr, b []byte) {
 }
 
 // serves reports whether somebody is a guest of the network. A link-local
-// address is one on the link that it was asked on.
-func (n *network) serves(a netip.Addr, zone, index uint32) bool {
+// address is one on the network's own link, whichever address was asked.
+func (n *network) serves(a netip.Addr, zone uint32, sock *os.File) bool {
 	if a.Is6() && a.IsLinkLocalUnicast() {
-		return index != 0 && zone == index
+		return zone != 0 && zone == indexOf(sock, n.link)
 	}
 	return slices.ContainsFunc(n.prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }

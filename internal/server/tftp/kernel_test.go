@@ -291,8 +291,12 @@ func (l *lab) ask(gate, from, request, want string) string {
 func (l *lab) dial(from string) *net.UDPConn {
 	l.t.Helper()
 	var c *net.UDPConn
+	at := &net.UDPAddr{}
+	if from != "" {
+		at = net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 0))
+	}
 	err := l.guest.Do(func() (err error) {
-		c, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(from)})
+		c, err = net.ListenUDP("udp", at)
 		return err
 	})
 	if err != nil {

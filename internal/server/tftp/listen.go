@@ -146,6 +146,11 @@ func (n *network) problems() []vnet.Problem {
 			Msg:  fmt.Sprintf("the boot files in %s cannot be read: %v", n.root, cause(n.rootErr)),
 			Hint: "make the directory, or set boot.root to where they are"})
 	}
+	if len(n.ports) == 0 && len(n.prefixes) > 0 {
+		out = append(out, vnet.Problem{Kind: vnet.ErrUnavailable, Field: "boot.root",
+			Msg:  "nobody can reach the boot files: the network has no gateway address here",
+			Hint: "serve them from where its gateway is, and say boot.server"})
+	}
 	for _, a := range slices.SortedFunc(maps.Keys(n.ports), netip.Addr.Compare) {
 		if p := n.ports[a].problem; p != nil {
 			out = append(out, *p)

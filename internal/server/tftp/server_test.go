@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +267,12 @@ func TestProblems(t *testing.T) {
 	svc.Boot.Root = filepath.Join(l.dir, "file")
 	s.SetNetwork(svc)
 	s.problem(t, "not a directory")
+	svc.Boot.Root = l.dir
+	bare := svc
+	bare.Subnets = slices.Clone(svc.Subnets[:1])
+	bare.Subnets[0].Gateway = netip.Addr{}
+	s.SetNetwork(bare)
+	s.problem(t, "no gateway address here")
 	svc.Boot.Root = ""
 	s.SetNetwork(svc)
 	s.problem(t, "")
@@ -287,9 +294,10 @@ func (l *lab) routerHas(gate string) *net.UDPConn {
 	return c
 }
 
-// TestLinkLocalGateway: a gateway that is a link-local address waits for its
-// link, and answers guests of that link.
-func TestLinkLocalGateway(t *testing.T) {
+// TestLinkLocal: a gateway that is a link-local address waits for its link, and
+// answers guests of that link; guests need no other address than a link-local
+// one.
+func TestLinkLocal(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.server()
@@ -311,5 +319,13 @@ func TestLinkLocalGateway(t *testing.T) {
 	index := strings.TrimSpace(l.guest.Run("cat", "/sys/class/net/eth0/ifindex"))
 	if got := l.ask("fe80::1%"+index, "", rrq("f", "octet"), ""); got != "data content" {
 		t.Errorf("%s", got)
+	}
+	// A guest that has a link-local address only asks the other gateway.
+	svc.Subnets[0].Gateway = netip.MustParseAddr(gate6)
+	s.SetNetwork(svc)
+	own := strings.Fields(l.guest.Run("ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "link"))[3]
+	own, _, _ = strings.Cut(own, "/")
+	if got := l.ask(gate6, own+"%"+index, rrq("f", "octet"), ""); got != "data content" {
+		t.Errorf("from %s: %s", own, got)
 	}
 }

@@ -92,6 +92,19 @@ func addrOf(sa unix.Sockaddr) (netip.AddrPort, uint32) {
 	return netip.AddrPort{}, 0
 }
 
+// indexOf returns the index of a link in a socket's namespace, 0 if it is not
+// there.
+func indexOf(sock *os.File, link string) (index uint32) {
+	if raw, err := sock.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			if i, err := listen.IndexOf(int(fd), link); err == nil {
+				index = uint32(i)
+			}
+		})
+	}
+	return index
+}
+
 // linkIndex returns the index of a link in the calling thread's namespace.
 func linkIndex(link string) (uint32, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
