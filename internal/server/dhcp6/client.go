@@ -45,6 +45,8 @@ func (e *engine) identify(r *request) client {
 		e.learn(r, port)
 	} else {
 		c.port = ""
+	}
+	if len(c.kept)+len(c.going) == 0 { // nor has a port that was made for somebody else's device
 		e.reservedFor(r, &c)
 	}
 	if !c.has && (c.guest != nil || len(c.kept)+len(c.going) > 0) {
@@ -241,8 +243,8 @@ func reservationKey(r *vnet.Reservation) lease.Key {
 	return lease.Key{Name: dhcp.Label(r.Client)}
 }
 
-// reservedFor adds what is reserved for a client without a port, by the first
-// key that finds anything. Reservations for one IA are left to its own.
+// reservedFor adds what is reserved for a client without addresses of a port, by
+// the first key that finds anything. Reservations for one IA are left to its own.
 func (e *engine) reservedFor(r *request, c *client) {
 	if r.raw == "" || !e.HasReservations() {
 		return

@@ -115,6 +115,29 @@ func TestKernelDhclient(t *testing.T) {
 	})
 }
 
+// dhcpcd runs it on a device with more in its configuration, and returns where
+// its events are written.
+func (l *lab) dhcpcd(dev, more string) (events string) {
+	l.t.Helper()
+	conf, script := filepath.Join(l.dir, "conf"), filepath.Join(l.dir, "script")
+	events = filepath.Join(l.dir, "events")
+	for name, text := range map[string]string{
+		conf:   "ipv6only\nnoipv6rs\nia_na 1\nduid ll\noption rapid_commit, domain_name_servers\n" + more,
+		script: "#!/bin/sh\nenv >>" + events + "\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	// dhcpcd's helpers outlive it for a moment: they must not hold our pipe.
+	client := l.guest.Start("sh", "-c", `exec timeout 20 "$@" >`+l.dir+`/log 2>&1`, "sh", "dhcpcd", "-6", "-B", "-d", "-f", conf, "-c", script, dev)
+	l.t.Cleanup(func() {
+		_ = client.Process.Signal(syscall.SIGTERM)
+		_ = client.Wait()
+	})
+	return events
+}
+
 func TestKernelDhcpcd(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "dhcpcd", "timeout")
@@ -125,21 +148,7 @@ func TestKernelDhcpcd(t *testing.T) {
 	svc := service(subnet("2001:db8:1::/64"))
 	svc.Link = "net0"
 	l.server().SetNetwork(svc)
-	conf, script, events := filepath.Join(l.dir, "conf"), filepath.Join(l.dir, "script"), filepath.Join(l.dir, "events")
-	for name, text := range map[string]string{
-		conf:   "ipv6only\nnoipv6rs\nia_na 1\nduid ll\noption rapid_commit, domain_name_servers\n",
-		script: "#!/bin/sh\nenv >>" + events + "\n",
-	} {
-		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// dhcpcd's helpers outlive it for a moment: they must not hold our pipe.
-	client := l.guest.Start("sh", "-c", `exec timeout 20 "$@" >`+l.dir+`/log 2>&1`, "sh", "dhcpcd", "-6", "-B", "-d", "-f", conf, "-c", script, dev)
-	t.Cleanup(func() {
-		_ = client.Process.Signal(syscall.SIGTERM)
-		_ = client.Wait()
-	})
+	events := l.dhcpcd(dev, "")
 	netnstest.Eventually(t, 15*time.Second, "dhcpcd", func() error {
 		got, _ := os.ReadFile(events)
 		if !strings.Contains(string(got), "new_dhcp6_ia_na1_ia_addr1=2001:db8:1:") {
