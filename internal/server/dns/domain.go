@@ -6,17 +6,27 @@ import (
 )
 
 // inDomain answers a name at or below a domain of ours. Networks may share a
-// domain; the first that knows the name answers. What no network has a record
-// for is unknown: it may still exist for those below it.
+// domain; the first that knows the name answers, and names that guests chose
+// give way to what an operator has in any of them. What no network has a
+// record for is unknown: it may still exist for those below it.
 func inDomain(zones []*zone, full, owner string, qtype uint16, domain string) *outcome {
-	exists := false
+	exists, wild := false, false
+	var chosen *zone
 	for _, z := range zones {
-		if n := z.names[full]; n != nil {
-			exists = true
-			if !n.empty() {
-				return found(n, full, owner, qtype, domain, z)
-			}
+		wild = wild || z.names["*."+domain] != nil
+		n := z.names[full]
+		switch {
+		case n == nil:
+			continue
+		case n.chosen && chosen == nil:
+			chosen = z
+		case !n.chosen && !n.empty():
+			return found(n, full, owner, qtype, domain, z)
 		}
+		exists = exists || !n.chosen
+	}
+	if chosen != nil && !wild {
+		return found(chosen.names[full], full, owner, qtype, domain, chosen)
 	}
 	if exists {
 		o := found(&name{}, full, owner, qtype, domain, zones[0])
@@ -34,7 +44,7 @@ func inDomain(zones []*zone, full, owner string, qtype uint16, domain string) *o
 // wildcard answers a name that does not exist from the wildcard of its closest
 // encloser, the longest name above it that does (RFC 4592 section 3.3).
 func wildcard(zones []*zone, full, owner string, qtype uint16, domain string) *outcome {
-	for d := parent(full); len(d) >= len(domain); d = parent(d) {
+	for d := parent(full); d != "" && len(d) >= len(domain); d = parent(d) {
 		if !slices.ContainsFunc(zones, func(z *zone) bool { return z.names[d] != nil }) {
 			continue
 		}
@@ -46,6 +56,24 @@ func wildcard(zones []*zone, full, owner string, qtype uint16, domain string) *o
 		return nil
 	}
 	return nil
+}
+
+// single answers a name of one label from z's own domain, as if that had been
+// added, or returns nil if it is not there.
+func (v *view) single(z *zone, label, full, owner string, qtype uint16) *outcome {
+	name, domain, zones := label+"."+z.domain, "", []*zone{z}
+	if z.domain != "" {
+		domain, zones = v.domainOf(name, z)
+	}
+	o := inDomain(zones, name, owner, qtype, domain)
+	if o.unknown {
+		return nil
+	}
+	if len(o.answer) == 0 {
+		return noData(full, full, z)
+	}
+	o.last = full
+	return o
 }
 
 // elsewhere answers a name that an operator has outside of his networks'

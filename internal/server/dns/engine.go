@@ -183,9 +183,7 @@ func (e *engine) local(z *zone, full, owner string, qtype uint16) *outcome {
 		return o
 	}
 	if label, rest, _ := strings.Cut(full, "."); rest == "" && label != "" {
-		if n := z.names[label+"."+z.domain]; n != nil && !n.empty() {
-			return found(n, full, owner, qtype, full, z)
-		}
+		return v.single(z, label, full, owner, qtype)
 	}
 	return nil
 }

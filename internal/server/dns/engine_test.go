@@ -334,12 +334,18 @@ func FuzzHandle(f *testing.F) {
 	}
 	f.Add([]byte("\x00\x01\x01\x00\x00\x02\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01"), false)
 	f.Add(make([]byte, 12), true)
-	e := town()
+	e := rich()
+	e.setZone(compile(Zone{Network: "bare", Prefixes: prefixes("192.168.150.0/24"), DNS64: netip.MustParsePrefix("fd64::/64"), Upwards: true,
+		Extra: records("*.c A 10.4.0.8"), Forwarders: forwarders("10.0.0.53", "example.com=10.0.0.54", "none.example=")}))
 	up := answerTo(f, "x.example.com.", "x.example.com. 60 IN TXT \"hello\"")
 	f.Fuzz(func(t *testing.T, msg []byte, tcp bool) {
 		e.limit = newLimiter()
 		in := append([]byte(nil), msg...)
-		v := e.handle(epoch, client{network: "web", addr: netip.MustParseAddr("192.168.150.10"), tcp: tcp}, in)
+		network := vnet.ID("web")
+		if len(msg)%2 == 1 {
+			network = "bare"
+		}
+		v := e.handle(epoch, client{network: network, addr: netip.MustParseAddr("192.168.150.10"), tcp: tcp}, in)
 		for n := 0; v.ask != nil; n++ {
 			m := v.ask.message()
 			withTrail(m, v.ask.trail, mark{})

@@ -11,6 +11,7 @@ import (
 // empty non-terminal (RFC 8020): it exists because something below it does.
 type name struct {
 	v4, v6 []netip.Addr // of ports and guests
+	chosen bool         // by a guest
 	// rrs are the operator's records. Where they are of type A or AAAA, or an
 	// alias, addresses of that family, or all, are not in v4 and v6.
 	rrs []dns.RR

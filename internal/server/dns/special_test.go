@@ -232,3 +232,50 @@ func TestManagedNamesStay(t *testing.T) {
 		}
 	}
 }
+
+// TestSharedDomain: of networks with one domain, what an operator has in any of
+// them stands before what guests chose in another.
+func TestSharedDomain(t *testing.T) {
+	e := town()
+	shared := func(change func(*Zone)) {
+		z := Zone{Network: "db2", Project: "p", Domain: "db.internal", Prefixes: prefixes("fd00:7::/62", "10.7.8.0/24"),
+			Records: []Record{record("sql", "10.7.8.66", "evil", false), record("own", "10.7.8.67", "g", false)}}
+		change(&z)
+		e.setZone(compile(z))
+	}
+	shared(func(*Zone) {})
+	ask := func(name string) string {
+		a, asked := talk(t, e, nil, "db2", new(dns.Msg).SetQuestion(name, dns.TypeA))
+		return strings.Join(append(asked, short(a)), " ")
+	}
+	for name, want := range map[string]string{
+		"sql.db.internal.": "NOERROR; A 10.7.1.5", "sql.": "NOERROR; A 10.7.1.5", "own.db.internal.": "NOERROR; A 10.7.8.67",
+		"own.": "NOERROR; A 10.7.8.67", "none.": "none. A NXDOMAIN", "none.db.internal.": "NXDOMAIN; soa db.internal.",
+	} {
+		if got := ask(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	e.setZone(compile(Zone{Network: "db", Project: "p", Domain: "db.internal", Prefixes: prefixes("10.7.0.0/22"), Extra: records("* A 10.7.0.5")}))
+	for _, name := range []string{"sql.db.internal.", "own.db.internal.", "own."} {
+		if got := ask(name); got != "NOERROR; A 10.7.0.5" {
+			t.Errorf("below a wildcard of another network: %s: %s", name, got)
+		}
+	}
+}
+
+// TestNoDomain: a network without a domain has bare names only.
+func TestNoDomain(t *testing.T) {
+	e := newEngine()
+	e.setZone(compile(Zone{Network: "bare", Prefixes: prefixes("10.4.0.0/24"), Records: []Record{record("a", "10.4.0.9", "x", true)},
+		Extra: records("b CNAME a", "*.c A 10.4.0.8", "@ A 10.4.0.7")}))
+	for name, want := range map[string]string{
+		"a.": "NOERROR; A 10.4.0.9", "b.": "NOERROR; CNAME a.; A 10.4.0.9", "x.": "x. A NXDOMAIN", "x.c.": "NOERROR; A 10.4.0.8", "y.x.": "y.x. A NXDOMAIN",
+		".": ". A NXDOMAIN", "9.0.4.10.in-addr.arpa.": "NOERROR; soa 0.4.10.in-addr.arpa.",
+	} {
+		a, asked := talk(t, e, nil, "bare", new(dns.Msg).SetQuestion(name, dns.TypeA))
+		if got := strings.Join(append(asked, short(a)), " "); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}

@@ -116,7 +116,7 @@ func (c *zone) add(r Record, owners map[string]owner) {
 		return
 	}
 	if n == nil {
-		n = &name{}
+		n = &name{chosen: !r.Managed}
 		in[full] = n
 	}
 	if !n.add(addr) {
