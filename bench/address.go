@@ -76,6 +76,18 @@ func (s *siteSextant) know(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// joined waits until the bridge port has become a port of its own, of somebody
+// who is none of the clients: these are then told apart by their MACs.
+func (s *siteSextant) joined(ctx context.Context) error {
+	return until(ctx, 30*time.Second, 50*time.Millisecond, "port of the clients' device", func(ctx context.Context) error {
+		_, err := client.Get[vnet.Port](ctx, s.api, client.Scope{Network: "lan"}, sitePlug)
+		if err != nil {
+			err = errors.Join(err, s.site.announce())
+		}
+		return err
+	})
+}
+
 // addressFigures are what one load on one candidate came to, in all rounds.
 type addressFigures struct {
 	rate, half, most, cpu figures
@@ -158,6 +170,11 @@ func (b *bench) serve(ctx context.Context, q *addressQuestion, c addressCandidat
 	}
 	if err := s.join(ctx, max(clients, q.known)*len(q.talks)+1); err != nil {
 		return name, err
+	}
+	if a, ok := server.(interface{ joined(context.Context) error }); ok {
+		if err := a.joined(ctx); err != nil {
+			return name, err
+		}
 	}
 	for _, t := range q.talks {
 		if err := s.serving(ctx, t.from(q, clients*len(q.talks))); err != nil {

@@ -138,6 +138,9 @@ func (r *running) loop(ctx context.Context) error {
 		}
 	}
 	r.result.elapsed = last.Sub(begun)
+	if t, ok := r.talk.(*talk4); ok {
+		r.result.repeated += t.refused
+	}
 	return nil
 }
 

@@ -113,3 +113,20 @@ func (s *site) serving(ctx context.Context, talks ...talk) error {
 	}
 	return nil
 }
+
+// announce has somebody who is none of the clients speak first on the bridge
+// port: an ARP probe (RFC 5227 section 2.1.1).
+func (s *site) announce() error {
+	const typeARP = 0x0806
+	w, err := openWire(s.guests, siteClients, typeARP)
+	if err != nil {
+		return err
+	}
+	mac := [6]byte{0x52, 0x54, 0x03, 0, 0, 1}
+	frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac[:]...)
+	frame = append(frame, typeARP>>8, typeARP&0xff, 0, 1, typeIPv4>>8, typeIPv4&0xff, 6, 4, 0, 1)
+	frame = append(frame, mac[:]...)
+	frame = append(frame, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 64, 0, 2)
+	frame = append(frame, make([]byte, 60-len(frame))...)
+	return errors.Join(w.queue(frame), w.flush(), w.close())
+}

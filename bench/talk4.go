@@ -11,11 +11,13 @@ type talk4 struct {
 	first  int // number of the first client
 	prefix netip.Prefix
 	known  expects
+	// refused counts requests for what had been offered that were refused.
+	refused int
 }
 
 // Messages and options of RFC 2132.
 const (
-	discover4, offer4, request4, ack4 = 1, 2, 3, 5
+	discover4, offer4, request4, ack4, nak4 = 1, 2, 3, 5, 6
 
 	optWanted, optLeaseTime, optKind, optServer, optAskedFor, optClient = 50, 51, 53, 54, 55, 61
 )
@@ -104,6 +106,10 @@ func (t *talk4) hear(heard, frame []byte, client func(uint32) (int, bool)) (n ui
 	}
 	if last := transaction&1 == 1; last == (kind == offer4) {
 		return 0, nil, given, false, nil
+	}
+	if kind == nak4 { // RFC 2131 section 3.1, 4: from the beginning
+		t.refused++
+		return n, t.open(frame, n, c-t.first), given, true, nil
 	}
 	given = netip.AddrFrom4([4]byte(m[at4Given:]))
 	if kind != offer4 && kind != ack4 || server == nil || lease == 0 || clientOf(m[at4MAC:]) != c {

@@ -73,6 +73,7 @@ type Agent struct {
 	changed  map[vnet.Ref]bool // objects to report of
 	zones    map[vnet.ID]bool  // networks whose names changed; true: reservations, too
 	late     *late             // names that wait
+	holding  map[vnet.ID]bool  // networks for which the store is asked for ranges
 	failed   map[plan.Key]error
 	orders   map[vnet.ID]*vnet.LeaseOrder // not done yet
 	climb    bool                         // the ladder must be asked again
@@ -113,10 +114,12 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, log: cfg.Log, snap: plan.NewSnapshot(cfg.Host), facts: &plan.Facts{}, union: newUnion(), index: newIndex(),
 		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
-		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, late: newLate(), failed: map[plan.Key]error{},
+		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, late: newLate(), holding: map[vnet.ID]bool{}, failed: map[plan.Key]error{},
 		refused: map[scoped]bool{}, odd: map[int]time.Time{}, orders: map[vnet.ID]*vnet.LeaseOrder{}, ctx: context.Background(),
 	}
-	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.Log, cfg.Now)
+	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.StateDir, cfg.Log, cfg.Now)
+	a.claim.lost = a.lost
+	a.claim.wants = func(network vnet.ID) { go a.do(func() { a.hold(network) }) }
 	a.rep = newReporter(cfg.Store, cfg.Log)
 	a.keep = newKeeper(cfg.StateDir, cfg.Log)
 	a.past = newPast(cfg.Host, cfg.Now)
@@ -275,8 +278,9 @@ func (a *Agent) reset(s *plan.Snapshot) {
 		a.dirty[r], a.changed[r] = true, true
 	}
 	for _, l := range s.Leases {
-		a.claim.learn(l)
-		a.srv.lease(l, false)
+		if a.claim.learn(l) {
+			a.srv.lease(l, false)
+		}
 	}
 	for id := range s.Networks {
 		a.zones[id] = true
@@ -313,8 +317,9 @@ func (a *Agent) put(o vnet.Object) {
 		if was, ok := old.(*vnet.Lease); ok && !was.SameGuest(l) {
 			a.past.ended(was, l.Updated)
 		}
-		a.claim.learn(l)
-		a.srv.lease(l, false)
+		if a.claim.learn(l) {
+			a.srv.lease(l, false)
+		}
 		a.ears.lease(l)
 	}
 }

@@ -29,10 +29,18 @@ type claims struct {
 
 	mu    sync.Mutex
 	queue []claim
-	known map[leaseKey]vnet.ID // the object that holds an address
+	known map[leaseKey]told // what holds an address, of this host
+	// foreign are addresses that other hosts' leases hold.
+	foreign map[leaseKey]vnet.ID
 	// batched are the addresses of the batch that is being taken.
 	batched map[leaseKey]bool
 	wake    chan struct{}
+	owed    *owed
+	strange map[vnet.ID]int // new leases that the store was asked for, by network
+	// wants is told which network had many of those.
+	wants func(vnet.ID)
+	// lost is told of a lease that was given and that the store refused.
+	lost func(vnet.Lease, error)
 }
 
 type leaseKey struct {
@@ -46,8 +54,16 @@ type claim struct {
 	done    func(error)
 }
 
-func newClaims(store Store, index *index, host string, log *slog.Logger, now func() time.Time) *claims {
-	return &claims{store: store, index: index, host: host, log: log, now: now, known: map[leaseKey]vnet.ID{}, batched: map[leaseKey]bool{}, wake: make(chan struct{}, 1)}
+// newClaims takes up what a process before us owed the store, from the
+// directory; an empty one: leases are given only with the store's word.
+func newClaims(store Store, index *index, host, dir string, log *slog.Logger, now func() time.Time) *claims {
+	c := &claims{
+		store: store, index: index, host: host, log: log, now: now, known: map[leaseKey]told{}, foreign: map[leaseKey]vnet.ID{},
+		batched: map[leaseKey]bool{}, wake: make(chan struct{}, 1), lost: func(vnet.Lease, error) {},
+		strange: map[vnet.ID]int{}, wants: func(vnet.ID) {},
+	}
+	c.owed = newOwed(c, dir)
+	return c
 }
 
 // Commit asks that a lease become durable; done is called once, possibly nil.
@@ -67,6 +83,7 @@ func (c *claims) Release(l vnet.Lease) { c.giveBack(l, func(error) {}) }
 
 // giveBack is Release that tells when it is done.
 func (c *claims) giveBack(l vnet.Lease, done func(error)) {
+	c.owed.end(leaseKey{l.Network, l.Address})
 	c.enqueue(claim{lease: l, release: true, done: done})
 }
 
@@ -74,27 +91,36 @@ func (c *claims) enqueue(x claim) {
 	c.mu.Lock()
 	c.queue = append(c.queue, x)
 	c.mu.Unlock()
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	poke(c.wake)
 }
 
-// learn remembers which object holds an address, from the store's updates.
-func (c *claims) learn(l *vnet.Lease) {
-	if l.Host != c.host {
-		return
-	}
+// learn remembers which object holds an address, from the store's updates. It
+// reports whether that is news: not what we said ourselves, or have overtaken.
+func (c *claims) learn(l *vnet.Lease) bool {
+	k := leaseKey{l.Network, l.Address}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.known[leaseKey{l.Network, l.Address}] = l.ID
+	if l.Host != c.host {
+		c.foreign[k] = l.ID
+		return true
+	}
+	if old := c.known[k]; old.id == l.ID && old.updated >= l.Updated.UnixNano() {
+		return false
+	}
+	c.known[k] = toldBy(l)
+	c.owed.settle(l)
+	return true
 }
 
 func (c *claims) forget(l *vnet.Lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k := (leaseKey{l.Network, l.Address}); c.known[k] == l.ID {
+	k := leaseKey{l.Network, l.Address}
+	if c.known[k].id == l.ID {
 		delete(c.known, k)
+	}
+	if c.foreign[k] == l.ID {
+		delete(c.foreign, k)
 	}
 }
 
@@ -103,24 +129,64 @@ func (c *claims) forget(l *vnet.Lease) {
 func (c *claims) holder(network vnet.ID, a netip.Addr) vnet.ID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known[leaseKey{network, a}]
+	return c.known[leaseKey{network, a}].id
 }
 
-// run sends what is queued until ctx ends. While one batch is on its way the
-// next one gathers, so that the store's speed sets the size of the batches.
+// others reports whether another host's lease holds an address.
+func (c *claims) others(k leaseKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.foreign[k] != ""
+}
+
+// overtaken reports whether a lease of ours, as the store has it, was given
+// anew since.
+func (c *claims) overtaken(l *vnet.Lease) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[leaseKey{l.Network, l.Address}].updated > l.Updated.UnixNano()
+}
+
+// keep remembers a lease of ours.
+func (c *claims) keep(l *vnet.Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known[leaseKey{l.Network, l.Address}] = toldBy(l)
+}
+
+// toldOf reports whether what was last said of a lease is good enough: it names
+// the same guest, and more than three quarters of its time are left. Guests
+// renew when half is left.
+func (c *claims) toldOf(l *vnet.Lease) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old, ok := c.known[leaseKey{l.Network, l.Address}]
+	if !ok || old.guest != guestSum(l) || (old.expires == 0) != l.Expires.IsZero() {
+		return false
+	}
+	now := c.now().UnixNano()
+	return old.expires == 0 || old.expires-now > (l.Expires.UnixNano()-now)/4*3
+}
+
+// run sends what is queued until ctx ends, and between what others wait for,
+// what the store is owed. While one batch is on its way the next one gathers,
+// so that the store's speed sets the size of the batches.
 func (c *claims) run(ctx context.Context) {
+	go c.owed.run(ctx)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.wake:
+		case <-timer.C:
 		}
-		for {
-			batch := c.take()
-			if len(batch) == 0 {
-				break
-			}
+		for batch := c.take(); len(batch) > 0; batch = c.take() {
 			c.send(ctx, batch)
+		}
+		if wait := c.owed.pay(ctx); wait > 0 {
+			timer.Reset(wait)
 		}
 	}
 }
@@ -140,8 +206,10 @@ func (c *claims) take() []claim {
 		}
 		c.batched[k] = true
 	}
-	batch := append([]claim(nil), c.queue[:n]...)
-	c.queue = append(c.queue[:0], c.queue[n:]...)
+	batch := c.queue[:n:n]
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
 	return batch
 }
 
@@ -171,7 +239,7 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 	c.mu.Lock()
 	for k, o := range put {
 		if l := o.(*vnet.Lease); errs[k] == nil {
-			c.known[leaseKey{l.Network, l.Address}] = l.ID
+			c.known[leaseKey{l.Network, l.Address}] = toldBy(l)
 		}
 	}
 	c.mu.Unlock()
@@ -192,7 +260,7 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 // anyway is held by the port.
 func (c *claims) complete(l vnet.Lease) vnet.Lease {
 	c.mu.Lock()
-	l.ID = c.known[leaseKey{l.Network, l.Address}]
+	l.ID = c.known[leaseKey{l.Network, l.Address}].id
 	c.mu.Unlock()
 	if l.ID == "" {
 		l.ID = vnet.ID(uuid.NewString())

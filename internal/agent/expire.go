@@ -18,7 +18,7 @@ func (a *Agent) expire(now time.Time) {
 	}
 	a.expireAt = now.Add(expireEvery)
 	for _, l := range a.snap.Leases {
-		if l.Host != a.cfg.Host || !expired(l, now) {
+		if l.Host != a.cfg.Host || !expired(l, now) || a.claim.overtaken(l) {
 			continue
 		}
 		a.claim.Release(*l)

@@ -18,6 +18,7 @@ type FakeStore struct {
 	objects   map[vnet.Ref]vnet.Object
 	followers []chan vnet.Update
 	observed  map[vnet.ID]vnet.Object
+	held      map[vnet.ID]map[string][]vnet.Range
 }
 
 // NewFakeStore returns an empty store.
@@ -84,6 +85,20 @@ func (s *FakeStore) Claim(_ context.Context, put []vnet.Object, release []vnet.R
 	}
 	s.Delete(release...)
 	return errs
+}
+
+// Hold implements Store.
+func (s *FakeStore) Hold(_ context.Context, host string, network vnet.ID, choose func(map[string][]vnet.Range) []vnet.Range) ([]vnet.Range, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		s.held = map[vnet.ID]map[string][]vnet.Range{}
+	}
+	if s.held[network] == nil {
+		s.held[network] = map[string][]vnet.Range{}
+	}
+	s.held[network][host] = choose(s.held[network])
+	return s.held[network][host], nil
 }
 
 // Observe implements Store.

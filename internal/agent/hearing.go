@@ -87,13 +87,24 @@ func (h *hearing) take(p hear.Heard) {
 		return
 	}
 	if s := h.services[holder.Network]; s != nil {
-		h.near.hear(s.svc.Link, listen.Sender{MAC: p.MAC, Port: holder.Port}, ev)
+		h.near.hear(s.svc.Link, h.senderOf(holder), ev)
 	}
 	if l := h.links[p.Link]; holder.Port == "" || h.ports[holder.Port].Device == "" {
 		h.a.strangeLink(l, holder.Network, p.MAC)
 	}
 	h.refresh()
 	h.carryOut(h.engine.Hear(p.Time, holder, ev))
+}
+
+// senderOf is who a frame came from, to the servers. A port that we made for
+// somebody else's device says only whose MAC was heard there first: others
+// behind it, as on a bridge inside a bridge, are themselves.
+func (h *hearing) senderOf(who learn.Holder) listen.Sender {
+	p := h.a.snap.Ports[who.Port]
+	if p != nil && p.MAC != who.MAC && p.Tags[adoptedTag] != "" {
+		who.Port = h.macs[macKey{who.Network, who.MAC}]
+	}
+	return listen.Sender{MAC: who.MAC, Port: who.Port}
 }
 
 // withheld takes a router advertisement that the rules kept from a port which
@@ -203,12 +214,22 @@ func (h *hearing) portGone(id vnet.ID) {
 
 // lease says that the store has a lease; released that it has it no more.
 func (h *hearing) lease(l *vnet.Lease) {
-	if l.How == vnet.HowDHCPv4 || l.How == vnet.HowDHCPv6 {
-		h.stale[l.Network] = true
+	if h.given(l) {
+		h.carryOut(h.engine.Know(h.a.cfg.Now(), l.Network, l.Address))
 	}
 }
 
-func (h *hearing) released(l *vnet.Lease) { h.lease(l) }
+func (h *hearing) released(l *vnet.Lease) {
+	if h.given(l) && h.a.index.ownerOf(l.Network, l.Address) == "" {
+		h.engine.Unknow(l.Network, l.Address)
+	}
+}
+
+// given reports whether a lease was given rather than seen, in a network that is
+// served and whose known addresses need not be gathered anew anyway.
+func (h *hearing) given(l *vnet.Lease) bool {
+	return (l.How == vnet.HowDHCPv4 || l.How == vnet.HowDHCPv6) && h.services[l.Network] != nil && !h.stale[l.Network]
+}
 
 // reset forgets nothing: the same networks and ports follow at once.
 func (h *hearing) reset() {

@@ -16,11 +16,12 @@ type index struct {
 	subnets map[vnet.ID][]plan.Subnet
 	owners  map[leaseKey]vnet.ID
 	guests  map[vnet.ID][]leaseKey
-	spaces  map[vnet.ID]string // the namespace of each plugged port
+	spaces  map[vnet.ID]string       // the namespace of each plugged port
+	held    map[vnet.ID][]vnet.Range // of each network, in order: what this host gives by itself
 }
 
 func newIndex() *index {
-	return &index{subnets: map[vnet.ID][]plan.Subnet{}, owners: map[leaseKey]vnet.ID{}, guests: map[vnet.ID][]leaseKey{}, spaces: map[vnet.ID]string{}}
+	return &index{subnets: map[vnet.ID][]plan.Subnet{}, owners: map[leaseKey]vnet.ID{}, guests: map[vnet.ID][]leaseKey{}, spaces: map[vnet.ID]string{}, held: map[vnet.ID][]vnet.Range{}}
 }
 
 func (x *index) setNetwork(id vnet.ID, subnets []plan.Subnet) {
@@ -87,6 +88,34 @@ func (x *index) names(ns string) bool {
 	defer x.mu.RUnlock()
 	for _, s := range x.spaces {
 		if s == ns {
+			return true
+		}
+	}
+	return false
+}
+
+// setHeld says which ranges of a network this host gives by itself.
+func (x *index) setHeld(network vnet.ID, ranges []vnet.Range) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(ranges) == 0 {
+		delete(x.held, network)
+		return
+	}
+	x.held[network] = ranges
+}
+
+// heldOf returns them.
+func (x *index) heldOf(network vnet.ID) []vnet.Range {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.held[network]
+}
+
+// holds reports whether an address is in one of them.
+func (x *index) holds(network vnet.ID, a netip.Addr) bool {
+	for _, r := range x.heldOf(network) {
+		if r.Contains(a) {
 			return true
 		}
 	}

@@ -43,12 +43,12 @@ type serverConfig struct {
 }
 
 func newServers(c serverConfig) *servers {
-	granted := func(l vnet.Lease) { c.Claims.Commit(l, nil) }
+	granted := c.Claims.owed.note
 	return &servers{
 		radv: radv.New(radv.Config{InNS: c.InNS, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
-		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host,
+		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Claims: quick{c.Claims}, Granted: granted, Host: c.Host,
 			Log: c.Log.With("server", "dhcp4"), Now: c.Now}),
-		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: c.Claims, Granted: granted, Host: c.Host, DUID: c.DUID,
+		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: quick{c.Claims}, Granted: granted, Host: c.Host, DUID: c.DUID,
 			Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
 		dns: dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now,
 			Resolved: dns.NewResolved(c.Log.With("server", "resolved"))}), // the host's own resolver learns our domains

@@ -91,6 +91,7 @@ func (a *Agent) endServices(owners []vnet.Ref) {
 				a.srv.setService(r.ID, nil, nil)
 				a.ears.networkGone(r.ID)
 				a.index.setNetwork(r.ID, nil)
+				a.index.setHeld(r.ID, nil)
 			}
 		}
 	}
@@ -107,7 +108,7 @@ func (a *Agent) startServices(owners []vnet.Ref) (fresh bool) {
 		if f.Service != nil {
 			fresh = fresh || a.srv.services[r.ID] == nil
 			a.index.setNetwork(r.ID, f.Service.Subnets)
-			a.srv.setService(r.ID, f.Service, leasesIn(a.snap, r.ID))
+			a.serve(f.Service)
 			a.ears.network(onLink(f.Service))
 			a.zones[r.ID] = true
 		}

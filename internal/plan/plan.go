@@ -109,6 +109,9 @@ type Subnet struct {
 	Router  netip.Addr // what guests are told as default router (IPv4); zero: none
 	Guests  vnet.Guests
 	Ranges  []vnet.Range // dynamic addresses; empty: whatever is free
+	// Held is the part of the ranges that this host gives without asking others;
+	// the agent fills it in. Empty: none.
+	Held []vnet.Range
 	// Deprecated prefixes are advertised with preferred lifetime 0 until
 	// ValidUntil.
 	Deprecated bool

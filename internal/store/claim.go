@@ -149,6 +149,9 @@ func (s *Store) buildClaims(ctx context.Context, items []*item, open []int, resu
 	if err := b.load(ctx, todo); err != nil {
 		return nil, nil, err
 	}
+	if err := b.loadSpans(ctx, todo); err != nil {
+		return nil, nil, err
+	}
 	for _, it := range todo {
 		it.sinceWhen()
 	}
@@ -166,7 +169,10 @@ func (s *Store) buildClaims(ctx context.Context, items []*item, open []int, resu
 			continue
 		}
 		one := &txn{}
-		err := b.add(ctx, one, it)
+		err := b.mayGive(one, it)
+		if err == nil {
+			err = b.add(ctx, one, it)
+		}
 		if vnet.Is(err, vnet.ErrUnavailable) {
 			return nil, nil, err
 		}

@@ -85,6 +85,7 @@ func (b *builder) addDeleteNetwork(ctx context.Context, t *txn, it *item) error 
 	}
 	t.do(clientv3.OpDelete(networkPrefix(it.ref.ID), clientv3.WithPrefix()),
 		clientv3.OpDelete(pastPrefix(it.ref.ID), clientv3.WithPrefix()),
+		clientv3.OpDelete(spanKey(it.ref.ID)),
 		clientv3.OpDelete(uniqKey(vnet.NetworkUniques(it.ref.ID)), clientv3.WithPrefix()))
 	b.dropUniques(t, it)
 	return nil

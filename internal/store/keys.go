@@ -22,6 +22,7 @@ import (
 //	past/N/GUEST               history: what a guest of a network had before
 //	ref/KIND/ID/KIND/ID        target, source: "source refers to target"
 //	scope/S/gen                compare-and-swap of a scope's set of prefixes
+//	span/N                     which host gives which part of a network's ranges
 //	uniq/NAME                  value: the "kind/id" that holds the unique name
 //	where/KIND/ID              value: the key of the object, below root
 const root = "/sextant/v1/"
@@ -134,6 +135,8 @@ func scopeKey(s vnet.Scope) string { return root + "scope/" + string(s) + "/gen"
 
 // pastPrefix is below which the histories of a network's guests lie.
 func pastPrefix(n vnet.ID) string { return root + "past/" + string(n) + "/" }
+
+func spanKey(n vnet.ID) string { return root + "span/" + string(n) }
 
 func networkPrefix(n vnet.ID) string { return root + "net/" + string(n) + "/" }
 

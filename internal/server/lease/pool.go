@@ -31,7 +31,8 @@ const (
 // A pool of pieces gives prefixes, each known by its first address.
 type pool struct {
 	spans []span
-	piece int // length of the pieces; 0: single addresses
+	piece int   // length of the pieces; 0: single addresses
+	held  *pool // the part that is given first; nil: none
 	// span and offset are where the sweep is; swept is when it last ended.
 	span   int
 	offset uint64
@@ -58,13 +59,21 @@ func newPool(sub *plan.Subnet) *pool {
 	if len(ranges) == 0 {
 		ranges = []vnet.Range{ipam.RangeOf(sub.Prefix)}
 	}
-	p := &pool{}
-	for _, r := range ranges {
-		if n := ipam.Size(r); n > 0 && sub.Prefix.Contains(r.First) && sub.Prefix.Contains(r.Last) {
-			p.spans = append(p.spans, span{Range: r, size: n})
-		}
+	p := &pool{spans: spansOf(sub.Prefix, ranges)}
+	if held := spansOf(sub.Prefix, sub.Held); len(held) > 0 {
+		p.held = &pool{spans: held}
 	}
 	return p
+}
+
+func spansOf(p netip.Prefix, ranges []vnet.Range) []span {
+	var out []span
+	for _, r := range ranges {
+		if n := ipam.Size(r); n > 0 && p.Contains(r.First) && p.Contains(r.Last) {
+			out = append(out, span{Range: r, size: n})
+		}
+	}
+	return out
 }
 
 // pieceOf is the length of the prefixes that guests get of a subnet; 0: none.
@@ -123,6 +132,12 @@ func (s *span) at(piece int, n uint64) netip.Addr {
 // may be given and nothing is known of it; reuse returns an address that is
 // idle, if there is one.
 func (p *pool) pick(client string, now time.Time, free func(netip.Addr) bool, reuse func() (netip.Addr, bool)) (netip.Addr, bool) {
+	if p.held != nil {
+		none := func() (netip.Addr, bool) { return netip.Addr{}, false }
+		if a, ok := p.held.pick(client, now, free, none); ok {
+			return a, true
+		}
+	}
 	total := p.size()
 	if total == 0 {
 		return netip.Addr{}, false

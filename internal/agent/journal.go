@@ -1,0 +1,222 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// journal is a file of what this host gave to guests and the store may not know
+// yet. An entry is on the disk when append has returned.
+//
+// The file begins with journalMagic and a number, its epoch. An entry is its
+// length, a checksum over the epoch and the entry, and the entry: a letter and
+// JSON. The first entry whose checksum is wrong is the end: it was never
+// acknowledged, or is of an epoch before. The file is written with zeros ahead,
+// so that most entries change no metadata of it.
+type journal struct {
+	path  string
+	file  *os.File
+	epoch uint64
+	end   int64 // where the next entry goes
+	room  int64 // up to where there are zeros
+	buf   bytes.Buffer
+	full  bool // rather a new file than another entry
+}
+
+const (
+	journalMagic  = "sxclaim1"
+	journalHead   = int64(len(journalMagic) + 8)
+	journalAhead  = 1 << 20
+	journalMost   = 32 << 20 // at which the file is written anew
+	journalLeases = 1 << 20  // bytes of an entry, at most
+)
+
+// entry kinds.
+const (
+	entryGiven = 'g' // a vnet.Lease
+	entryEnded = 'e' // an ending
+)
+
+// ending names an address that was given back.
+type ending struct {
+	Network vnet.ID    `json:"network"`
+	Address netip.Addr `json:"address"`
+}
+
+var journalSums = crc32.MakeTable(crc32.Castagnoli)
+
+// openJournal opens or makes the file and returns what it says was given and
+// not given back.
+func openJournal(path string) (*journal, map[leaseKey]vnet.Lease, error) {
+	j := &journal{path: path}
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("journal of claims: %w", err)
+	}
+	given := map[leaseKey]vnet.Lease{}
+	j.epoch = readJournal(data, given)
+	// What was there is written anew: the tail may be half an entry.
+	if err := j.rewrite(given); err != nil {
+		return nil, nil, fmt.Errorf("journal of claims: %w", err)
+	}
+	return j, given, nil
+}
+
+// readJournal collects what was given and not given back, and returns the
+// epoch. Whatever is no journal is an empty one.
+func readJournal(data []byte, given map[leaseKey]vnet.Lease) (epoch uint64) {
+	if int64(len(data)) < journalHead || string(data[:len(journalMagic)]) != journalMagic {
+		return 0
+	}
+	epoch = binary.BigEndian.Uint64(data[len(journalMagic):])
+	for data = data[journalHead:]; len(data) >= 8; {
+		size, sum := binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[4:])
+		if size == 0 || size > journalLeases || int(size) > len(data)-8 {
+			break
+		}
+		entry := data[8 : 8+size]
+		if sum != entrySum(epoch, entry) {
+			break
+		}
+		readEntry(entry, given)
+		data = data[8+size:]
+	}
+	return epoch
+}
+
+func entrySum(epoch uint64, entry []byte) uint32 {
+	var e [8]byte
+	binary.BigEndian.PutUint64(e[:], epoch)
+	return crc32.Update(crc32.Checksum(e[:], journalSums), journalSums, entry)
+}
+
+// readEntry works one entry in; one of a kind that is not known is passed over.
+func readEntry(entry []byte, given map[leaseKey]vnet.Lease) {
+	switch entry[0] {
+	case entryGiven:
+		var l vnet.Lease
+		if json.Unmarshal(entry[1:], &l) == nil && l.Address.IsValid() && l.Network != "" && l.ID != "" {
+			given[leaseKey{l.Network, l.Address}] = l
+		}
+	case entryEnded:
+		var e ending
+		if json.Unmarshal(entry[1:], &e) == nil {
+			delete(given, leaseKey{e.Network, e.Address})
+		}
+	}
+}
+
+// add prepares an entry for the next write.
+func (j *journal) add(kind byte, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(raw) >= journalLeases {
+		return errors.New("too long for the journal of claims")
+	}
+	at := j.buf.Len()
+	j.buf.Write(make([]byte, 8))
+	j.buf.WriteByte(kind)
+	j.buf.Write(raw)
+	entry := j.buf.Bytes()[at:]
+	binary.BigEndian.PutUint32(entry, uint32(len(entry)-8))
+	binary.BigEndian.PutUint32(entry[4:], entrySum(j.epoch, entry[8:]))
+	return nil
+}
+
+// write makes what was added durable. After an error the journal must not be
+// used: the kernel may have forgotten what did not reach the disk.
+func (j *journal) write() error {
+	if j.buf.Len() == 0 {
+		return nil
+	}
+	defer j.buf.Reset()
+	n := int64(j.buf.Len())
+	if j.end+n > j.room {
+		if err := j.extend(j.end + n); err != nil {
+			return err
+		}
+	}
+	if _, err := j.file.WriteAt(j.buf.Bytes(), j.end); err != nil {
+		return err
+	}
+	if err := syscall.Fdatasync(int(j.file.Fd())); err != nil {
+		return os.NewSyscallError("fdatasync", err)
+	}
+	j.end += n
+	j.full = j.end > journalMost
+	return nil
+}
+
+// extend writes zeros ahead.
+func (j *journal) extend(to int64) error {
+	to = (to/journalAhead + 1) * journalAhead
+	_, err := j.file.WriteAt(make([]byte, to-j.room), j.room)
+	j.room = to
+	return err
+}
+
+// rewind forgets everything: the store has it all.
+func (j *journal) rewind() error {
+	if j.end == journalHead {
+		return nil
+	}
+	j.epoch++
+	j.end, j.full = journalHead, false
+	_, err := j.file.WriteAt(j.head(), 0)
+	return err
+}
+
+func (j *journal) head() []byte {
+	return binary.BigEndian.AppendUint64([]byte(journalMagic), j.epoch)
+}
+
+// rewrite puts a new file with only what is given now in the place of the old
+// one.
+func (j *journal) rewrite(given map[leaseKey]vnet.Lease) error {
+	j.epoch++
+	fresh, err := os.OpenFile(j.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	j.buf.Reset()
+	for _, l := range given {
+		if err := j.add(entryGiven, &l); err != nil {
+			return errors.Join(err, fresh.Close())
+		}
+	}
+	old := j.file
+	j.file, j.end, j.room = fresh, journalHead, journalHead
+	_, err = fresh.WriteAt(j.head(), 0)
+	err = errors.Join(err, j.extend(journalHead+int64(j.buf.Len())), j.write(), fresh.Sync())
+	if err == nil {
+		err = errors.Join(os.Rename(j.path+".new", j.path), syncDir(filepath.Dir(j.path)))
+	}
+	if old != nil {
+		err = errors.Join(err, old.Close())
+	}
+	j.full = false
+	return err
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (j *journal) close() error { return j.file.Close() }

@@ -1,0 +1,366 @@
+package agent
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// owed gives leases without asking the store: in the parts of the ranges that
+// this host holds nobody else gives any, so all that is needed before a guest
+// is answered is that its lease survives us. That is the journal's job, which
+// makes all leases of a moment durable at once. What was given is then owed to
+// the store, which follows at its own pace: while guests come in numbers, with
+// a tenth of the time.
+//
+// It also carries leases of addresses that a guest has anyway, ports and
+// reservations: these are written for people to read, and need no journal.
+type owed struct {
+	c       *claims
+	answers chan []pledge
+	wake    chan struct{}
+
+	mu     sync.Mutex
+	j      *journal // nil: leases are not given this way
+	queue  []pledge
+	debts  map[leaseKey]*debt
+	due    []leaseKey // in the order in which they were given
+	last   time.Time  // when a guest last came
+	next   time.Time  // before which nothing is paid
+	writes bool       // the journal is being written
+}
+
+// pledge is a lease that is to be made durable here.
+type pledge struct {
+	lease vnet.Lease
+	ended bool
+	done  func(error)
+}
+
+// debt is a lease that the store is owed.
+type debt struct {
+	lease     vnet.Lease
+	journaled bool
+}
+
+const (
+	// payBatch is how many leases the store is told at a time.
+	payBatch = 24
+	// payBusy is how long after a guest came we are busy, payFactor how many
+	// times as long as paying took we then wait.
+	payBusy   = 200 * time.Millisecond
+	payFactor = 9
+	payAgain  = time.Second // after the store did not answer
+)
+
+// newOwed takes up what a process before us gave; without a directory it gives
+// nothing.
+func newOwed(c *claims, dir string) *owed {
+	o := &owed{c: c, debts: map[leaseKey]*debt{}, answers: make(chan []pledge, 4), wake: make(chan struct{}, 1)}
+	if dir == "" {
+		return o
+	}
+	j, given, err := openJournal(filepath.Join(dir, "agent-claims.journal"))
+	if err != nil {
+		c.log.Error("leases are given only with the store's word", "error", err)
+		return o
+	}
+	o.j = j
+	now := c.now()
+	for k, l := range given {
+		if expired(&l, now) {
+			continue
+		}
+		o.debts[k] = &debt{lease: l, journaled: true}
+		o.due = append(o.due, k)
+		c.known[k] = toldBy(&l)
+	}
+	if n := len(o.due); n > 0 {
+		c.log.Info("leases are owed to the store", "leases", n)
+	}
+	return o
+}
+
+// give makes a lease durable here, and reports false if that is not ours to do.
+func (o *owed) give(l vnet.Lease, done func(error)) bool {
+	k := leaseKey{l.Network, l.Address}
+	if l.Length > 0 || !o.c.index.holds(l.Network, l.Address) || o.c.index.ownerOf(l.Network, l.Address) != "" || o.c.others(k) {
+		return false
+	}
+	l = o.c.complete(l)
+	if l.Subnet == "" {
+		return false
+	}
+	o.c.keep(&l)
+	return o.pledge(pledge{lease: l, done: done})
+}
+
+// pledge queues for the journal; it reports false if there is none.
+func (o *owed) pledge(p pledge) bool {
+	o.mu.Lock()
+	if o.j == nil {
+		o.mu.Unlock()
+		return false
+	}
+	o.queue = append(o.queue, p)
+	if !p.ended {
+		o.last = time.Now()
+	}
+	o.mu.Unlock()
+	poke(o.wake)
+	return true
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// note has the store told of a lease that needs no word of it, unless it knows
+// as much already.
+func (o *owed) note(l vnet.Lease) {
+	if o.c.toldOf(&l) {
+		return
+	}
+	l = o.c.complete(l)
+	o.c.keep(&l)
+	o.mu.Lock()
+	o.last = time.Now()
+	o.owe(&debt{lease: l})
+	o.mu.Unlock()
+	poke(o.c.wake)
+}
+
+// owe enters a debt; locked.
+func (o *owed) owe(d *debt) {
+	k := leaseKey{d.lease.Network, d.lease.Address}
+	if o.debts[k] == nil {
+		o.due = append(o.due, k)
+	}
+	o.debts[k] = d
+}
+
+// end forgets a lease that was given back, also should we be started again.
+func (o *owed) end(k leaseKey) {
+	o.mu.Lock()
+	delete(o.debts, k)
+	o.mu.Unlock()
+	if o.c.index.holds(k.network, k.addr) {
+		o.pledge(pledge{lease: vnet.Lease{Network: k.network, Address: k.addr}, ended: true})
+	}
+}
+
+// settle drops the debt of an address of which the store knows something newer.
+func (o *owed) settle(l *vnet.Lease) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k := leaseKey{l.Network, l.Address}
+	if d := o.debts[k]; d != nil && l.Updated.After(d.lease.Updated) {
+		delete(o.debts, k)
+	}
+}
+
+// of lists what was given in a network and the store may not know.
+func (o *owed) of(network vnet.ID) []vnet.Lease {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []vnet.Lease
+	for k, d := range o.debts {
+		if k.network == network && d.journaled {
+			out = append(out, d.lease)
+		}
+	}
+	return out
+}
+
+// run writes the journal until ctx ends. While one write is on its way the next
+// one gathers; answers go out beside it.
+func (o *owed) run(ctx context.Context) {
+	go o.answer(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.wake:
+		}
+		for batch := o.take(); len(batch) > 0; batch = o.take() {
+			o.write(ctx, batch)
+		}
+	}
+}
+
+func (o *owed) take() []pledge {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	batch := o.queue
+	o.queue = nil
+	o.writes = len(batch) > 0
+	return batch
+}
+
+// write makes a batch durable. If the disk fails, the store is asked from then
+// on.
+func (o *owed) write(ctx context.Context, batch []pledge) {
+	err := o.keep(batch)
+	if err != nil {
+		o.c.log.Error("the journal of claims failed; leases are given only with the store's word from now on", "error", err)
+		o.mu.Lock()
+		o.j = nil
+		o.mu.Unlock()
+		for _, p := range batch {
+			if !p.ended {
+				o.c.Commit(p.lease, p.done)
+			}
+		}
+		return
+	}
+	o.mu.Lock()
+	for i := range batch {
+		if p := &batch[i]; !p.ended {
+			o.owe(&debt{lease: p.lease, journaled: true})
+		}
+	}
+	o.mu.Unlock()
+	select {
+	case o.answers <- batch:
+	case <-ctx.Done():
+	}
+	poke(o.c.wake)
+}
+
+// keep writes the batch to the file, beginning the file anew if it has grown
+// too long. Only the goroutine of run calls it.
+func (o *owed) keep(batch []pledge) error {
+	if o.j.full {
+		if err := o.j.rewrite(o.journaled()); err != nil {
+			return err
+		}
+	}
+	for i := range batch {
+		p := &batch[i]
+		kind, v := byte(entryGiven), any(&p.lease)
+		if p.ended {
+			kind, v = entryEnded, ending{p.lease.Network, p.lease.Address}
+		}
+		if err := o.j.add(kind, v); err != nil {
+			return err
+		}
+	}
+	return o.j.write()
+}
+
+func (o *owed) journaled() map[leaseKey]vnet.Lease {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := make(map[leaseKey]vnet.Lease, len(o.debts))
+	for k, d := range o.debts {
+		if d.journaled {
+			out[k] = d.lease
+		}
+	}
+	return out
+}
+
+// answer tells the servers what is durable.
+func (o *owed) answer(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case batch := <-o.answers:
+			for _, p := range batch {
+				if !p.ended {
+					p.done(nil)
+				}
+			}
+		}
+	}
+}
+
+// pay tells the store some of what it is owed, if it is time, and returns when
+// it wants to be called again; 0: when there is something new.
+func (o *owed) pay(ctx context.Context) time.Duration {
+	o.mu.Lock()
+	if wait := time.Until(o.next); wait > 0 && len(o.due) > 0 {
+		o.mu.Unlock()
+		return wait
+	}
+	batch := o.batch()
+	o.mu.Unlock()
+	if len(batch) == 0 {
+		return 0
+	}
+	put := make([]vnet.Object, len(batch))
+	for i, d := range batch {
+		l := d.lease
+		put[i] = &l
+	}
+	begun := time.Now()
+	errs := o.c.store.Claim(ctx, put, nil)
+	took := time.Since(begun)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i, d := range batch {
+		o.paid(d, errs[i])
+	}
+	o.next = time.Time{}
+	if time.Since(o.last) < payBusy {
+		o.next = time.Now().Add(payFactor * took)
+	}
+	for _, err := range errs {
+		if err != nil && !final(err) {
+			o.next = time.Now().Add(payAgain)
+		}
+	}
+	if len(o.debts) == 0 && len(o.queue) == 0 && !o.writes && o.j != nil {
+		if err := o.j.rewind(); err != nil {
+			o.c.log.Warn("the journal of claims is not shortened", "error", err)
+		}
+	}
+	return max(time.Microsecond, time.Until(o.next))
+}
+
+// batch takes the oldest debts off the queue; locked.
+func (o *owed) batch() []*debt {
+	var out []*debt
+	n := 0
+	for ; n < len(o.due) && len(out) < payBatch; n++ {
+		if d := o.debts[o.due[n]]; d != nil {
+			out = append(out, d)
+		}
+	}
+	if o.due = o.due[n:]; len(o.due) == 0 {
+		o.due = nil
+	}
+	return out
+}
+
+// paid notes the store's answer about a debt; locked.
+func (o *owed) paid(d *debt, err error) {
+	k := leaseKey{d.lease.Network, d.lease.Address}
+	now := o.debts[k]
+	switch {
+	case now == nil: // given back meanwhile
+	case err != nil && !final(err), now != d:
+		o.due = append(o.due, k) // again, or newer
+	default:
+		delete(o.debts, k)
+		if err != nil && d.journaled {
+			go o.c.lost(d.lease, err)
+		}
+	}
+}
+
+// final reports whether an error of a claim will not go away.
+func final(err error) bool {
+	switch vnet.KindOf(err) {
+	case vnet.ErrExists, vnet.ErrNotFound, vnet.ErrInvalid:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// quick is how the servers claim: without the store where this host holds that
+// part of the range, else with it.
+type quick struct{ *claims }
+
+// Commit asks that a lease become durable and unique.
+func (q quick) Commit(l vnet.Lease, done func(error)) {
+	if done != nil && q.owed.give(l, done) {
+		return
+	}
+	q.asked(&l)
+	q.claims.Commit(l, done)
+}
+
+// askedMany is after how many new leases that the store was asked for a network
+// wants a part of its ranges, or more of it.
+const askedMany = 4
+
+// asked counts the new leases of each network that the store must be asked for.
+func (c *claims) asked(l *vnet.Lease) {
+	k := leaseKey{l.Network, l.Address}
+	c.mu.Lock()
+	many := false
+	if l.Length == 0 && c.known[k].id == "" && c.foreign[k] == "" {
+		c.strange[l.Network]++
+		if many = c.strange[l.Network] == askedMany; many {
+			delete(c.strange, l.Network)
+		}
+	}
+	c.mu.Unlock()
+	if many {
+		c.wants(l.Network)
+	}
+}
+
+// told is what we last said of a lease of ours.
+type told struct {
+	id      vnet.ID
+	updated int64  // nanoseconds since 1970
+	expires int64  // likewise; 0: never
+	guest   uint32 // a checksum of whose it is
+}
+
+func toldBy(l *vnet.Lease) told {
+	k := told{id: l.ID, updated: l.Updated.UnixNano(), guest: guestSum(l)}
+	if !l.Expires.IsZero() {
+		k.expires = l.Expires.UnixNano()
+	}
+	return k
+}
+
+// guestSum is a checksum of whose a lease is.
+func guestSum(l *vnet.Lease) uint32 {
+	var buf [192]byte
+	b := append(buf[:0], l.MAC[:]...)
+	b = binary.BigEndian.AppendUint32(b, l.IAID)
+	for _, s := range [...]string{string(l.Port), l.DUID, l.Client, l.Hostname, string(l.How)} {
+		b = append(append(b, s...), 0)
+	}
+	return crc32.Checksum(b, journalSums)
+}
