@@ -123,13 +123,15 @@ func (a *allocator) pick(s *vnet.Subnet, mac vnet.MAC) (vnet.FixedAddress, error
 		}
 		out.Host, _ = ipam.HostPart(p, addr)
 	}
-	if s.Prefix.IsValid() {
-		var err error
-		if out.Address, err = ipam.Join(s.Prefix, out.Host); err != nil {
-			return out, err
-		}
+	if !s.Prefix.IsValid() {
+		return out, nil
 	}
-	return out, nil
+	addr, err := ipam.Join(s.Prefix, out.Host)
+	if s.Family == vnet.IPv4 {
+		// An IPv6 address that nobody asked for follows its prefix: see stranded.
+		out.Address = addr
+	}
+	return out, err
 }
 
 // free picks an address from a random start, outside of the ranges that are

@@ -223,3 +223,40 @@ func TestDelegationSubnet(t *testing.T) {
 		t.Errorf("the first address is somebody's: %+v %v", why, err)
 	}
 }
+
+// TestPortsFollowTheirPrefix: addresses that nobody asked for go on below the
+// new prefix; those that somebody did, and the new gateway's, are in the way.
+func TestPortsFollowTheirPrefix(t *testing.T) {
+	r := newRig(t)
+	ctx := t.Context()
+	n := r.network(fixed6("web", "2001:db8:5::1/64"))
+	p := r.port(portOn(n, "vm1"))
+	at := func(name string) netip.Addr {
+		t.Helper()
+		o, err := r.Get(ctx, admin, Selector{Kind: vnet.KindPort, Network: "web", Name: name})
+		if err != nil || len(o.(*vnet.Port).Fixed) != 1 {
+			t.Fatalf("%+v %v", o, err)
+		}
+		return o.(*vnet.Port).Fixed[0].Address
+	}
+	to := func(addr string) error {
+		_, err := r.Update(ctx, admin, sel(vnet.KindNetwork, "web"), vnet.AnyRevision, func(o vnet.Object) error {
+			o.(*vnet.Network).IPv6.Address = netip.MustParsePrefix(addr)
+			return nil
+		})
+		return err
+	}
+	if err := to("2001:db8:6::1/64"); err != nil {
+		t.Fatal(err)
+	}
+	if got := at("vm1"); !netip.MustParsePrefix("2001:db8:6::/64").Contains(got) || vnet.InterfaceID(got) != p.Fixed[0].Host {
+		t.Errorf("it has %v, host part %x", got, p.Fixed[0].Host)
+	}
+	gw := at("vm1").As16()
+	copy(gw[:8], []byte{0x20, 1, 0xd, 0xb8, 0, 7, 0, 0})
+	wantKind(t, to(netip.PrefixFrom(netip.AddrFrom16(gw), 64).String()), vnet.ErrInUse, "vm1", at("vm1").String())
+	asking := portOn(n, "vm2")
+	asking.Addresses = []netip.Addr{netip.MustParseAddr("2001:db8:6::99")}
+	r.port(asking)
+	wantKind(t, to("2001:db8:7::1/64"), vnet.ErrInUse, "port vm2 has the address 2001:db8:6::99")
+}

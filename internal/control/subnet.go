@@ -151,7 +151,9 @@ func (w subnets) remove(ctx context.Context, d *draft) error {
 }
 
 // stranded refuses a change of a subnet that would take away addresses which
-// ports or reservations own there. With is nil when the subnet goes.
+// ports or reservations own there. With is nil when the subnet goes. IPv6
+// addresses that were chosen follow the prefix: guests are told of the new one,
+// and the old one is retired.
 func (c *Control) stranded(ctx context.Context, n *vnet.Network, was, with *vnet.Subnet) error {
 	if with != nil && with.Prefix == was.Prefix && with.Source == was.Source && with.Gateway == was.Gateway {
 		return nil
@@ -166,8 +168,11 @@ func (c *Control) stranded(ctx context.Context, n *vnet.Network, was, with *vnet
 				if a.Subnet != was.ID {
 					continue
 				}
-				if with != nil && !with.Prefix.IsValid() && was.Source.Moves() {
+				if with != nil && !with.Prefix.IsValid() && was.Source.Moves() || follows(a, was, with) {
 					continue
+				}
+				if full, err := ipam.Join(was.Prefix, a.Host); err == nil && !a.Address.IsValid() {
+					a.Address = full
 				}
 				ref := vnet.RefOf(o)
 				e := vnet.Errorf(vnet.ErrInUse, "%s %s has the address %s in %s", o.Kind(), o.GetMeta().Name, a.Address, prefixName(was)).
@@ -178,6 +183,17 @@ func (c *Control) stranded(ctx context.Context, n *vnet.Network, was, with *vnet
 		}
 	}
 	return nil
+}
+
+// follows reports whether a fixed address goes on below the subnet's new prefix:
+// it was chosen, not asked for, and is not the new gateway's.
+func follows(a vnet.FixedAddress, was, with *vnet.Subnet) bool {
+	if with == nil || a.Address.IsValid() || was.Family != vnet.IPv6 || with.Family != vnet.IPv6 || !hands(with) ||
+		!was.Prefix.IsValid() || !with.Prefix.IsValid() || was.Prefix.Bits() != with.Prefix.Bits() {
+		return false
+	}
+	full, err := ipam.Join(with.Prefix, a.Host)
+	return err == nil && full != with.GatewayAddr(with.Prefix)
 }
 
 func prefixName(s *vnet.Subnet) string {

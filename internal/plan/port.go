@@ -97,11 +97,10 @@ func completed(s *Snapshot, fixed vnet.FixedAddress) []GuestAddress {
 		return nil
 	}
 	if !sub.Source.Moves() {
-		a := fixed.Address
-		if !a.IsValid() {
-			a = join(sub.Prefix, fixed.Host)
+		if fixed.Address.IsValid() {
+			return []GuestAddress{{Subnet: sub.ID, Address: fixed.Address}}
 		}
-		return []GuestAddress{{Subnet: sub.ID, Address: a}}
+		return append([]GuestAddress{{Subnet: sub.ID, Address: join(sub.Prefix, fixed.Host)}}, retiredOf(s, sub, fixed.Host)...)
 	}
 	var out []GuestAddress
 	for _, as := range s.AssignmentsOf(sub.ID) {
@@ -110,6 +109,21 @@ func completed(s *Snapshot, fixed vnet.FixedAddress) []GuestAddress {
 			continue
 		}
 		out = append(out, GuestAddress{Subnet: sub.ID, Address: join(as.Prefix, fixed.Host), Deprecated: dep})
+	}
+	return out
+}
+
+// retiredOf is what a guest still has in the prefixes that its subnet had.
+func retiredOf(s *Snapshot, sub *vnet.Subnet, host uint64) []GuestAddress {
+	n := s.Networks[sub.Network]
+	if n == nil {
+		return nil
+	}
+	var out []GuestAddress
+	for _, r := range n.Retired {
+		if r.Subnet == sub.ID && r.Delegate == 0 && r.Prefix.Bits() == sub.Prefix.Bits() && r.Prefix != sub.Prefix {
+			out = append(out, GuestAddress{Subnet: sub.ID, Address: join(r.Prefix, host), Deprecated: true})
+		}
 	}
 	return out
 }

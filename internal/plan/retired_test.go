@@ -86,3 +86,22 @@ func TestRetiredGivesWay(t *testing.T) {
 		t.Error("what came back is retired, too")
 	}
 }
+
+// TestRetiredAddresses: a port that follows its prefix still has its address in
+// the one that was.
+func TestRetiredAddresses(t *testing.T) {
+	w := newWorld()
+	n := w.network("web", vnet.EgressNone, vnet.EgressRouted)
+	sub := w.subnet(n, "2001:db8:5::/64", vnet.GuestsSLAAC)
+	r := retired("2001:db8:4::/64", 9000)
+	r.Subnet = sub.ID
+	n.Retired = []vnet.RetiredPrefix{r, retired("2001:db8:3::/64", 9000)}
+	p := w.port("vm1", n, vnet.Binding{Plug: vnet.PlugTap, Device: "tap1"}, vnet.FixedAddress{Subnet: sub.ID, Host: 9})
+	want := []plan.GuestAddress{
+		{Subnet: sub.ID, Address: netip.MustParseAddr("2001:db8:5::9")},
+		{Subnet: sub.ID, Address: netip.MustParseAddr("2001:db8:4::9"), Deprecated: true},
+	}
+	if got := plan.Port(w.s, w.f, p.ID).Guest.Addresses; !slices.Equal(got, want) {
+		t.Errorf("it has %+v", got)
+	}
+}
