@@ -2,6 +2,7 @@ package dhcp6
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
@@ -54,7 +55,7 @@ func (a *answer) settle() {
 // when the network gets another prefix.
 func (e *engine) answersTo(r *request, c *client, now time.Time) []answer {
 	out := e.answers[:0]
-	e.beside = 0
+	e.beside, e.given = 0, e.given[:0]
 	for i := range r.ias {
 		a := answer{ia: &r.ias[i]}
 		if n := len(out); n < cap(out) {
@@ -138,10 +139,14 @@ func (e *engine) pick(r *request, c *client, a *answer, sub *plan.Subnet, now ti
 		}
 	}
 	e.wishes = w.Addresses
-	if c.port != "" {
-		// A guest that was installed anew, or whose loader and system have IAs
+	e.recognise(r, c, a.ia, sub.ID)
+	if e.inherits(c) {
+		// A guest that was installed anew, or whose loader and system have names
 		// of their own, goes on with what its port has.
-		w.Inherits = func(en *lease.Entry) bool { return !r.has(a.ia.prefixes, en.Lease.IAID) }
+		w.Inherits = func(en *lease.Entry) bool {
+			others := r.has(a.ia.prefixes, en.Lease.IAID) && (c.port != "" || en.Lease.DUID == r.duid)
+			return !others && !slices.Contains(e.given, en.Lease.Address)
+		}
 	}
 	addr, ok := e.Pick(&w, sub, now)
 	if !ok {
@@ -150,6 +155,7 @@ func (e *engine) pick(r *request, c *client, a *answer, sub *plan.Subnet, now ti
 	if en := e.Table().At(addr); en == nil || en.State == lease.Idle {
 		e.beside++
 	}
+	e.given = append(e.given, addr)
 	g := give{address: addr, length: piece, subnet: sub.ID, claim: true}
 	g.preferred, g.valid = e.lifetimes(sub, now)
 	a.gives = append(a.gives, g)

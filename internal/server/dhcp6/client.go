@@ -113,10 +113,10 @@ func (e *engine) portOf(r *request) (port vnet.ID, mac vnet.MAC, seen bool) {
 	if fromAddress { // a machine of its own, perhaps a clone with another's DUID
 		return "", ofPeer, true
 	}
-	if port := e.learnt(r); port != "" {
-		if g := e.Guest(port); g != nil {
-			return port, g.MAC, false
-		}
+	if w := e.learnt(r); e.Guest(w.port) != nil {
+		return w.port, e.Guest(w.port).MAC, false
+	} else if !w.mac.IsZero() {
+		return "", w.mac, true
 	}
 	if !ok {
 		mac = vnet.MAC{}
@@ -124,12 +124,18 @@ func (e *engine) portOf(r *request) (port vnet.ID, mac vnet.MAC, seen bool) {
 	return "", mac, false
 }
 
-// known is how a client was seen with a port: by DUID and IAID, or by DUID
-// alone in messages without an IA.
+// known is how a client was seen: by DUID and IAID, or by DUID alone in
+// messages without an IA.
 type known struct {
 	duid string
 	iaid uint32
 	any  bool
+}
+
+// whom is who it was: a port, else the MAC of somebody who has a lease.
+type whom struct {
+	port vnet.ID
+	mac  vnet.MAC
 }
 
 // learn remembers the DUID and the IAIDs of a port.
@@ -137,31 +143,43 @@ func (e *engine) learn(r *request, port vnet.ID) {
 	if r.duid == "" {
 		return
 	}
-	e.remember(known{duid: r.duid, any: true}, port)
+	e.remember(known{duid: r.duid, any: true}, whom{port: port})
 	for i := range r.ias {
-		e.remember(known{duid: r.duid, iaid: r.ias[i].iaid}, port)
+		e.remember(known{duid: r.duid, iaid: r.ias[i].iaid}, whom{port: port})
 	}
 }
 
-func (e *engine) remember(k known, port vnet.ID) {
-	if e.known[k] == port {
+func (e *engine) remember(k known, w whom) {
+	if e.known[k] == w {
 		return
 	}
 	if len(e.known) >= maxKnown {
 		clear(e.known) // they come again with the next message
 	}
-	e.known[k] = port
+	e.known[k] = w
 }
 
-// learnt returns the port that was seen with the client's DUID and IAID.
-func (e *engine) learnt(r *request) vnet.ID {
+// loaded remembers whom a lease is of.
+func (e *engine) loaded(l *vnet.Lease) {
+	switch {
+	case l.DUID == "":
+	case l.Port != "":
+		e.remember(known{duid: l.DUID, any: true}, whom{port: l.Port})
+		e.remember(known{duid: l.DUID, iaid: l.IAID}, whom{port: l.Port})
+	case !l.MAC.IsZero():
+		e.remember(known{duid: l.DUID, iaid: l.IAID}, whom{mac: l.MAC})
+	}
+}
+
+// learnt returns who was seen with the client's DUID and IAID.
+func (e *engine) learnt(r *request) whom {
 	for i := range r.ias {
-		if port := e.known[known{duid: r.duid, iaid: r.ias[i].iaid}]; port != "" {
-			return port
+		if w, ok := e.known[known{duid: r.duid, iaid: r.ias[i].iaid}]; ok {
+			return w
 		}
 	}
 	if len(r.ias) > 0 || r.duid == "" {
-		return ""
+		return whom{}
 	}
 	return e.known[known{duid: r.duid, any: true}]
 }
@@ -188,27 +206,59 @@ func (e *engine) holder(r *request, port vnet.ID) (uint32, bool) {
 }
 
 // name is the key of the client of a dynamic address. A port's belong to the
-// port, whatever DUID its present system has; others' to the DUID.
+// port, whatever DUID its present system has; a stranger's to its MAC, DUID and
+// IAID, so that clones do not take each other's.
 func (c *client) name(r *request, x *ia) string {
 	if x.key == "" {
-		x.key = clientName(c.port, r.duid, x.iaid)
+		mac := vnet.MAC{}
+		if c.seen {
+			mac = c.mac
+		}
+		x.key = clientName(c.port, mac, r.duid, x.iaid)
 	}
 	return x.key
 }
 
 // clientOf is the key of a lease's client.
-func clientOf(l *vnet.Lease) string { return clientName(l.Port, l.DUID, l.IAID) }
+func clientOf(l *vnet.Lease) string { return clientName(l.Port, l.MAC, l.DUID, l.IAID) }
 
-func clientName(port vnet.ID, duid string, iaid uint32) string {
-	var buf [maxDUID*3 + 16]byte
+func clientName(port vnet.ID, mac vnet.MAC, duid string, iaid uint32) string {
+	const digits = "0123456789abcdef"
+	var buf [maxDUID*3 + 32]byte
 	b := buf[:0]
-	if port != "" {
+	switch {
+	case port != "":
 		b = append(append(b, "port:"...), port...)
-	} else {
+	case !mac.IsZero():
+		b = append(b, "mac:"...)
+		for _, x := range mac {
+			b = append(b, digits[x>>4], digits[x&15])
+		}
+		b = append(b, '/')
+		fallthrough
+	default:
 		b = append(b, duid...)
 	}
 	b = append(b, '/')
 	return string(strconv.AppendUint(b, uint64(iaid), 10))
+}
+
+// inherits reports whether a client goes on with what its port or its MAC has
+// under another DUID or IAID. Where the network lets one MAC have more
+// addresses than by default, it may be many guests, and each has its own.
+func (e *engine) inherits(c *client) bool {
+	return c.port != "" || c.seen && e.Service().DHCP.Limit <= lease.DefaultLimit
+}
+
+// recognise gives what a client has, from before its MAC was seen, to it.
+func (e *engine) recognise(r *request, c *client, x *ia, subnet vnet.ID) {
+	if c.port != "" || !c.seen || e.Table().Find(c.name(r, x), subnet) != nil {
+		return
+	}
+	en := e.Table().Find(clientName("", vnet.MAC{}, r.duid, x.iaid), subnet)
+	if en != nil && en.State != lease.Offered {
+		e.Rename(en, c.name(r, x), "")
+	}
 }
 
 // holderName is whom dynamic addresses count against: the port, else the MAC,

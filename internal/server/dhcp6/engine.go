@@ -23,8 +23,8 @@ type engine struct {
 	*lease.Book
 	duid  []byte // the server's
 	holds map[vnet.ID]hold
-	// known are the DUIDs and IAIDs that were seen with a port.
-	known   map[known]vnet.ID
+	// known are the DUIDs and IAIDs that were seen with somebody.
+	known   map[known]whom
 	grants  map[netip.Addr]grant
 	accepts acceptors
 
@@ -49,7 +49,8 @@ type message struct {
 	kept, going []netip.Addr
 	answers     []answer
 	wishes      []netip.Addr
-	beside      int // what the client is being given that it had not
+	given       []netip.Addr // dynamic, by this message
+	beside      int          // what the client is being given that it had not
 	out         writer
 	reply       [1]dhcp.Reply
 }
@@ -58,20 +59,15 @@ type message struct {
 // a secret guests are never told to ask again.
 func newEngine(host string, duid, secret []byte) *engine {
 	e := &engine{
-		duid: duid, holds: make(map[vnet.ID]hold), known: make(map[known]vnet.ID), grants: make(map[netip.Addr]grant),
+		duid: duid, holds: make(map[vnet.ID]hold), known: make(map[known]whom), grants: make(map[netip.Addr]grant),
 		accepts: acceptors{secret: secret, clients: make(map[string]*acceptor)},
 		pending: make(map[uint64]*pending), waiting: make(map[messageKey]bool),
 	}
 	e.Book = lease.NewBook(lease.Rules{
 		Family: vnet.IPv6, How: vnet.HowDHCPv6, Host: host, Serves: serves, Client: clientOf, Key: reservationKey,
 		Forgotten: func(port vnet.ID) { delete(e.holds, port) },
-		Loaded: func(l *vnet.Lease) {
-			if l.Port != "" && l.DUID != "" {
-				e.remember(known{duid: l.DUID, any: true}, l.Port)
-				e.remember(known{duid: l.DUID, iaid: l.IAID}, l.Port)
-			}
-		},
-		Changed: e.changed,
+		Loaded:    e.loaded,
+		Changed:   e.changed,
 	})
 	return e
 }

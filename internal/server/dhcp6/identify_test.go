@@ -3,7 +3,9 @@ package dhcp6
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/iana"
@@ -102,9 +104,9 @@ func TestInformationOfAPort(t *testing.T) {
 func TestMaxKnown(t *testing.T) {
 	f := newFake(t, service())
 	for i := range maxKnown + 10 {
-		f.remember(known{duid: "x", iaid: uint32(i)}, "port1")
+		f.remember(known{duid: "x", iaid: uint32(i)}, whom{port: "port1"})
 	}
-	if len(f.known) > maxKnown || f.known[known{duid: "x", iaid: maxKnown + 9}] != "port1" {
+	if len(f.known) > maxKnown || f.known[known{duid: "x", iaid: maxKnown + 9}].port != "port1" {
 		t.Errorf("%d are remembered", len(f.known))
 	}
 }
@@ -171,6 +173,70 @@ func TestLeaseBelongsToThePort(t *testing.T) {
 	}
 }
 
+// The same for guests without a port, as long as their MACs are seen: one that
+// calls itself otherwise keeps its address, one that calls itself the same as
+// another gets its own.
+func TestLeaseBelongsToTheCard(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		f := newFake(t, service(subnet("2001:db8:1::/64"), delegation("2001:db8:f000::/40", 56)))
+		take := func(n int, duid []byte, iaid string) string {
+			m := msg{kind: dhcpv6.MessageTypeSolicit, duid: duid, ias: []string{iaid}, pds: []string{iaid}, seen: mac(n), peer: ip(fmt.Sprintf("fe80::%x", 0x1000+n)), rapid: true}
+			return strings.NewReplacer("reply "+iaid, "", "pd "+iaid, "").Replace(f.ask(m))
+		}
+		first := take(1, duidLL(mac(9)), "1")
+		if restart {
+			claims := f.claims
+			f = newFake(t, *f.Service())
+			for _, l := range claims {
+				f.Load(l, f.now)
+			}
+		}
+		for i, duid := range [][]byte{duidUUID(5), duidLL(mac(1)), duidUUID(6)} {
+			if got := take(1, duid, fmt.Sprint(1+i/2)); got != first {
+				t.Errorf("restart %v: had %s, got %s as %x", restart, first, got, duid)
+			}
+		}
+		clone := take(2, duidUUID(6), "2")
+		if clone == first || take(1, duidUUID(6), "2") != first || take(2, duidUUID(6), "2") != clone {
+			t.Errorf("the clone has %s, the original %s", clone, first)
+		}
+	}
+	// Behind one MAC may be many where the network says so.
+	svc := service()
+	svc.DHCP.Limit = 1000
+	f := newFake(t, svc)
+	for i := range 50 {
+		f.lease(msg{duid: duidUUID(i), ias: []string{"1"}, seen: mac(1)})
+	}
+	if n := f.Table().Live("2001:db8:1::/64"); n != 50 {
+		t.Errorf("50 guests have %d addresses", n)
+	}
+}
+
+// A guest is not lost sight of while its MAC is not seen: before its first
+// packet was heard, and after a restart.
+func TestMACThatIsSeenLater(t *testing.T) {
+	f := newFake(t, service())
+	m := msg{duid: duidUUID(1), ias: []string{"1"}}
+	first := f.lease(m)[0]
+	m.seen = mac(1)
+	if got := f.lease(m)[0]; got != first {
+		t.Errorf("with its MAC: had %v, got %v", first, got)
+	}
+	f.now = f.now.Add(30 * time.Minute)
+	f.ask(msg{kind: dhcpv6.MessageTypeRenew, duid: duidUUID(1), ias: []string{"1=" + first.String()}, seen: mac(1), server: true})
+	last := f.claims[len(f.claims)-1]
+	if last.MAC != mac(1) {
+		t.Errorf("claimed %+v", last)
+	}
+	f = newFake(t, service())
+	f.Load(last, start)
+	m.seen = vnet.MAC{}
+	if got := f.lease(m)[0]; got != first {
+		t.Errorf("without its MAC, after a restart: had %v, got %v", first, got)
+	}
+}
+
 // Two IAs of one message do not take each other's lease over.
 func TestSeveralIAsOfAPort(t *testing.T) {
 	f := newFake(t, service())
@@ -179,6 +245,16 @@ func TestSeveralIAsOfAPort(t *testing.T) {
 	first := f.ask(m)
 	if second := f.ask(m); first != second || f.Table().Len() != 2 {
 		t.Errorf("%s, then %s, %d leases", first, second, f.Table().Len())
+	}
+	// Installed anew it has both as well.
+	m.duid, m.ias = duidUUID(2), []string{"7", "8"}
+	if f.ask(m); f.Table().Len() != 2 {
+		t.Errorf("%d leases", f.Table().Len())
+	}
+	m.duid, m.ias, m.port, m.seen = duidUUID(3), []string{"1", "2"}, "", mac(9)
+	f.ask(m)
+	if m.duid = duidUUID(4); f.ask(m) == "" || f.Table().Len() != 4 {
+		t.Errorf("%d leases with a stranger's", f.Table().Len())
 	}
 }
 

@@ -49,7 +49,10 @@ func (e *engine) offer(r *request, c *client, x *ia, g *give, now time.Time) {
 		return
 	}
 	l := vnet.Lease{
-		Address: g.address, Length: g.length, Subnet: g.subnet, Port: c.port, MAC: c.mac, DUID: r.duid, IAID: x.iaid,
+		Address: g.address, Length: g.length, Subnet: g.subnet, Port: c.port, DUID: r.duid, IAID: x.iaid,
+	}
+	if c.seen || c.guest != nil {
+		l.MAC = c.mac
 	}
 	e.OfferTo(c.holderName(r), l, name, now)
 }
@@ -151,6 +154,7 @@ func (e *engine) Committed(c dhcp.Claim, err error, now time.Time) dhcp.Effects 
 		e.Load(l, now)
 	case err == nil && sub != nil && e.Usable(sub, l.Address) && e.Piece(sub) == l.Length:
 		e.BindTo(p.holder, l, clientOf(&l))
+		e.loaded(&l)
 	case err == nil: // the network changed meanwhile
 		out.Release = append(out.Release, l)
 		p.refused = true
@@ -207,7 +211,10 @@ func (e *engine) granted(r *request, c *client, answers []answer, now time.Time)
 // record is the lease that a give makes.
 func (e *engine) record(r *request, c *client, x *ia, g *give, now time.Time) vnet.Lease {
 	l := e.Lease(g.address, g.subnet, now.Add(g.valid))
-	l.MAC, l.Port, l.DUID, l.IAID, l.Hostname, l.Length = c.mac, c.port, r.duid, x.iaid, r.published(), g.length
+	l.Port, l.DUID, l.IAID, l.Hostname, l.Length = c.port, r.duid, x.iaid, r.published(), g.length
+	if c.seen || c.guest != nil {
+		l.MAC = c.mac
+	}
 	if g.length > 0 {
 		// Who is behind a relay is reached over the relay.
 		if l.Via = r.peer; len(r.hops) > 0 {

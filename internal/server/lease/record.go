@@ -30,8 +30,8 @@ func (b *Book) recordOf(l *vnet.Lease, client string) Record {
 	if sub := b.Subnet(l.Subnet); sub != nil {
 		r.Subnet = sub.ID
 	}
-	if l.DUID != "" && strings.HasPrefix(client, l.DUID) {
-		r.DUID = client[:len(l.DUID)]
+	if i := strings.Index(client, l.DUID); i >= 0 && l.DUID != "" {
+		r.DUID = client[i : i+len(l.DUID)]
 	}
 	if l.Client != "" && strings.HasSuffix(client, l.Client) {
 		r.Client = client[len(client)-len(l.Client):]
