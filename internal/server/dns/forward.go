@@ -24,6 +24,9 @@ const (
 	totalTimeout = 4500 * time.Millisecond
 	// shun is how long an upstream that did not answer is asked last.
 	shun = 10 * time.Second
+	// plainFor is how long one that answers only questions without options
+	// gets none.
+	plainFor = 10 * time.Minute
 )
 
 var (
@@ -39,7 +42,8 @@ type forwarder struct {
 	isOwn func(ns string, a netip.Addr) bool
 
 	mu      sync.Mutex
-	shunned map[upstream]time.Time
+	shunned map[upstream]time.Time // until when
+	plain   map[upstream]time.Time // until when
 	flights map[question]*flight
 	marks   map[mark]bool       // of the questions under way
 	own     map[netip.Addr]bool // the host's own addresses
@@ -57,7 +61,7 @@ type flight struct {
 func newForwarder(life context.Context, conf Config) *forwarder {
 	return &forwarder{
 		conf: conf, life: life, isOwn: func(string, netip.Addr) bool { return false },
-		shunned: map[upstream]time.Time{}, flights: map[question]*flight{}, marks: map[mark]bool{},
+		shunned: map[upstream]time.Time{}, plain: map[upstream]time.Time{}, flights: map[question]*flight{}, marks: map[mark]bool{},
 	}
 }
 
@@ -66,6 +70,7 @@ func (f *forwarder) forgive() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.shunned)
+	clear(f.plain)
 }
 
 // setHost takes the host's own addresses.
@@ -166,46 +171,47 @@ func (f *forwarder) isHost(a netip.Addr) bool {
 
 // tryAll asks one upstream after the other, twice round. The second time the
 // question is bare: there are firewalls that drop options they do not know.
+// Where that helps it is remembered.
 func (f *forwarder) tryAll(ctx context.Context, e *errand, own mark) (*dns.Msg, error) {
 	servers := f.order(f.conf.Now(), e.servers)
 	if len(servers) == 0 {
 		return nil, errNoUpstream
 	}
-	q := e.question
-	m := q.message()
-	withTrail(m, e.trail, own)
+	bare, marked := e.question.message(), e.question.message()
+	withTrail(marked, e.trail, own)
 	failed := context.Canceled
 	var last *dns.Msg
+	slow := map[upstream]bool{}
 	for round := range 2 {
-		timeouts := 0
 		for _, s := range servers {
 			if ctx.Err() != nil {
 				return last, failed
 			}
+			m := marked
+			if len(e.trail) == 0 && (round > 0 || f.isPlain(s)) {
+				m = bare
+			}
 			a, err := f.try(ctx, s, m)
 			if err == nil && !worthAnother(a.Rcode) {
-				f.setShunned(s, false)
+				f.answers(s, slow[s] && m == bare)
 				return a, nil
 			}
 			if err == nil {
 				last, failed = a, nil
 				continue
 			}
-			f.setShunned(s, true)
-			f.conf.Log.Debug("dns: upstream failed", "server", s, "name", q.name, "err", err)
+			f.fails(s)
+			f.conf.Log.Debug("dns: upstream failed", "server", s, "name", e.name, "err", err)
 			if last == nil {
 				failed = err
 			}
 			var timeout net.Error
 			if errors.As(err, &timeout) && timeout.Timeout() {
-				timeouts++
+				slow[s] = true
 			}
 		}
-		if last != nil || timeouts == 0 || round == 1 {
+		if last != nil || len(slow) == 0 {
 			break // nobody was merely slow or lost a datagram
-		}
-		if len(e.trail) == 0 {
-			m = q.message()
 		}
 	}
 	return last, failed
@@ -220,18 +226,37 @@ func worthAnother(rcode int) bool {
 	return false
 }
 
-func (f *forwarder) setShunned(s upstream, bad bool) {
+// fails notes that the upstream did not answer.
+func (f *forwarder) fails(s upstream) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if bad {
-		f.shunned[s] = f.conf.Now().Add(shun)
-	} else {
-		delete(f.shunned, s)
+	f.shunned[s] = f.conf.Now().Add(shun)
+}
+
+// answers notes that it did, and whether it did so only without options.
+func (f *forwarder) answers(s upstream, plain bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.shunned, s)
+	if plain {
+		f.plain[s] = f.conf.Now().Add(plainFor)
 	}
 }
 
-// try asks one upstream: by UDP, by TCP if the answer was truncated, and
-// without EDNS if it does not know that (RFC 6891 section 7).
+// isPlain reports whether the upstream is to get no options.
+func (f *forwarder) isPlain(s upstream) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	until, known := f.plain[s]
+	if known && !f.conf.Now().Before(until) {
+		delete(f.plain, s)
+		known = false
+	}
+	return known
+}
+
+// try asks one upstream: by UDP, by TCP if the answer was truncated, and with
+// less if it does not know options or EDNS (RFC 6891 section 7).
 func (f *forwarder) try(ctx context.Context, s upstream, q *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
@@ -242,8 +267,7 @@ func (f *forwarder) try(ctx context.Context, s upstream, q *dns.Msg) (*dns.Msg, 
 	m := *q
 	m.Id = binary.BigEndian.Uint16(id[:])
 	a, err := f.exchange(ctx, "udp", s, &m)
-	if err == nil && unversed(a) {
-		m.Extra = nil
+	for err == nil && (a.Rcode == dns.RcodeFormatError || a.Rcode == dns.RcodeNotImplemented) && lessen(&m, a) {
 		a, err = f.exchange(ctx, "udp", s, &m)
 	}
 	if err == nil && a.Truncated {
@@ -252,10 +276,19 @@ func (f *forwarder) try(ctx context.Context, s upstream, q *dns.Msg) (*dns.Msg, 
 	return a, err
 }
 
-// unversed reports whether the answer is that of a server which does not know
-// EDNS.
-func unversed(a *dns.Msg) bool {
-	return a.IsEdns0() == nil && (a.Rcode == dns.RcodeFormatError || a.Rcode == dns.RcodeNotImplemented)
+// lessen takes out of a question what the server that answered a may not have
+// understood: options if it knows EDNS, else EDNS. It reports whether there was
+// something.
+func lessen(m, a *dns.Msg) bool {
+	opt := m.IsEdns0()
+	if opt == nil || a.IsEdns0() != nil && len(opt.Option) == 0 {
+		return false
+	}
+	m.Extra = nil
+	if a.IsEdns0() != nil {
+		m.SetEdns0(opt.UDPSize(), opt.Do())
+	}
+	return true
 }
 
 // exchange sends one message from a socket, and so a source port, of its own

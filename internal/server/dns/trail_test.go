@@ -161,12 +161,45 @@ func TestCircleThroughDnsmasq(t *testing.T) {
 }
 
 // TestTrailIsDropped: an upstream behind a firewall that drops messages with
-// options it does not know is asked again without.
+// options it does not know is asked again without, and then always without.
 func TestTrailIsDropped(t *testing.T) {
+	f, ns := asker(t, "127.0.0.1:53")
+	var count, dropped atomic.Int32
+	resolver(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
+		if opt := q.IsEdns0(); opt != nil && len(opt.Option) > 0 {
+			dropped.Add(1)
+			return
+		}
+		respond(dns.RcodeSuccess, &count)(w, q)
+	})
+	for range 3 {
+		if m, err := f.ask("x.", keepNothing); err != nil || len(m.Answer) != 1 {
+			t.Errorf("%v, %v", m, err)
+		}
+	}
+	if count.Load() != 3 || dropped.Load() != 1 {
+		t.Errorf("answered %d times, dropped %d", count.Load(), dropped.Load())
+	}
+	f.forgive()
+	if f.isPlain(f.servers[0]) {
+		t.Error("other networks' resolvers are taken for the same")
+	}
+}
+
+// TestTrailIsRefused: nor does an upstream matter that takes an option it does
+// not know for an error.
+func TestTrailIsRefused(t *testing.T) {
 	f, ns := asker(t, "127.0.0.1:53")
 	var count atomic.Int32
 	resolver(t, ns, "127.0.0.1:53", func(w dns.ResponseWriter, q *dns.Msg) {
-		if opt := q.IsEdns0(); opt != nil && len(opt.Option) > 0 {
+		opt := q.IsEdns0()
+		switch {
+		case opt == nil:
+			t.Error("asked without EDNS, which it knows")
+		case len(opt.Option) > 0:
+			m := new(dns.Msg).SetRcodeFormatError(q)
+			m.SetEdns0(1232, false)
+			_ = w.WriteMsg(m)
 			return
 		}
 		respond(dns.RcodeSuccess, &count)(w, q)
