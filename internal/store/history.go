@@ -30,6 +30,10 @@ func (s *Store) mergeHistory(ctx context.Context, h *vnet.LeaseHistory) error {
 	return nil
 }
 
+// historiesEvery is how often all histories are looked through, if there are not
+// too many before.
+const historiesEvery = time.Hour
+
 // collectHistories removes histories of which everything is too old, and of
 // more than most the oldest, strangers' first.
 func (s *Store) collectHistories(ctx context.Context, now time.Time, most int) error {
@@ -38,6 +42,14 @@ func (s *Store) collectHistories(ctx context.Context, now time.Time, most int) e
 		stranger bool
 		last     time.Time
 	}
+	all, err := s.etcd.Get(ctx, root+"past/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return storeError("collect histories", err)
+	}
+	if last := s.historiesAt.Load(); all.Count <= int64(most) && last != 0 && now.Sub(time.Unix(last, 0)) < historiesEvery {
+		return nil
+	}
+	s.historiesAt.Store(now.Unix())
 	var kept []entry
 	var gone []string
 	from, end := root+"past/", clientv3.GetPrefixRangeEnd(root+"past/")

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,6 +57,8 @@ type Store struct {
 	log   *slog.Logger
 	guard func() error // refuses a write; nil where the disk is not ours
 	close func() error
+	// historiesAt is when histories were last looked through, in Unix seconds.
+	historiesAt atomic.Int64
 }
 
 // Open connects to the store and checks that it can read its schema. Unless
