@@ -148,7 +148,7 @@ func (e *engine) release(r *request, c *client, now time.Time) dhcp.Effects {
 		for _, w := range x.wishes {
 			if !x.prefixes && (slices.Contains(c.kept, w.address) || slices.Contains(c.going, w.address)) {
 				found = true
-				if _, ok := e.grants[w.address]; ok {
+				if _, ok := e.grants[w.address]; ok && (c.guest == nil || c.port != "") {
 					delete(e.grants, w.address)
 					out.Release = append(out.Release, e.Lease(w.address, "", now))
 				}
@@ -185,8 +185,9 @@ func (e *engine) decline(r *request, c *client, now time.Time) dhcp.Effects {
 				break
 			}
 			if slices.Contains(c.kept, w.address) || slices.Contains(c.going, w.address) {
-				found = true
-				e.Conflict(w.address, now)
+				if found = true; c.guest == nil || c.port != "" {
+					e.Conflict(w.address, now)
+				}
 				continue
 			}
 			en := e.Table().At(w.address)

@@ -103,7 +103,7 @@ func (e *engine) assign(r *request, c *client, a *answer, now time.Time, fresh b
 			a.gives = append(a.gives, g)
 		}
 	}
-	if !e.Admits() && (!mine || c.guest == nil) {
+	if !e.Admits() && (!mine || c.port == "") {
 		return
 	}
 	owned := len(a.gives)
@@ -130,7 +130,7 @@ func gaveOf(gives []give, subnet vnet.ID) bool {
 func (e *engine) pick(r *request, c *client, a *answer, sub *plan.Subnet, now time.Time, fresh bool) bool {
 	piece := e.Piece(sub)
 	w := lease.Wish{
-		Client: c.name(r, a.ia), Holder: c.holderName(r), Known: c.guest != nil, Fresh: fresh, Beside: e.beside,
+		Client: c.name(r, a.ia), Holder: c.holderName(r), Known: c.port != "", Fresh: fresh, Beside: e.beside,
 		Addresses: e.wishes[:0],
 	}
 	for _, x := range a.ia.wishes {

@@ -16,7 +16,7 @@ import (
 // client is who sent a message.
 type client struct {
 	guest    *plan.Guest // nil: no port that is known
-	port     vnet.ID     // "": none
+	port     vnet.ID     // "": none, or only a relay that is not believed says so
 	mac      vnet.MAC    // zero: not known
 	seen     bool        // the MAC is more than what the client says of itself
 	holder   string      // see holderName
@@ -42,7 +42,13 @@ func (e *engine) identify(r *request) client {
 		for i := range g.Addresses {
 			e.keep(r, &c, g.Addresses[i].Address, g.Addresses[i].Deprecated)
 		}
-		e.learn(r, port)
+		if len(r.hops) > 0 && !r.trusted {
+			// Anybody can say so: it is told the port's addresses, which it cannot
+			// use, and gets nothing else in the port's name.
+			c.port = ""
+		} else {
+			e.learn(r, port)
+		}
 	} else {
 		c.port = ""
 	}
@@ -93,17 +99,16 @@ func (e *engine) portOf(r *request) (port vnet.ID, mac vnet.MAC, seen bool) {
 		return r.Port, r.MAC, !r.MAC.IsZero()
 	case !r.MAC.IsZero(): // seen behind the guard: nothing else counts
 		return e.PortOf(r.MAC), r.MAC, true
-	case len(r.hops) > 0 && !r.trusted:
-		return "", vnet.MAC{}, false
 	}
-	if len(r.hops) > 0 {
+	if r.trusted {
 		if port, mac = e.portOfRelays(r); port != "" || !mac.IsZero() {
 			return port, mac, true
 		}
 	}
+	vouched := len(r.hops) == 0 || r.trusted
 	ofPeer, fromAddress := ipam.MACOf(vnet.InterfaceID(r.peer))
 	if port := e.PortOf(ofPeer); fromAddress && port != "" {
-		return port, ofPeer, true
+		return port, ofPeer, vouched
 	}
 	mac, ok := r.raw.MAC()
 	ok = ok && mac.IsUnicast()
@@ -111,11 +116,11 @@ func (e *engine) portOf(r *request) (port vnet.ID, mac vnet.MAC, seen bool) {
 		return port, mac, false
 	}
 	if fromAddress { // a machine of its own, perhaps a clone with another's DUID
-		return "", ofPeer, true
+		return "", ofPeer, vouched
 	}
 	if w := e.learnt(r); e.Guest(w.port) != nil {
 		return w.port, e.Guest(w.port).MAC, false
-	} else if !w.mac.IsZero() {
+	} else if !w.mac.IsZero() && vouched {
 		return "", w.mac, true
 	}
 	if !ok {

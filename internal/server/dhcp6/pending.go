@@ -51,7 +51,7 @@ func (e *engine) offer(r *request, c *client, x *ia, g *give, now time.Time) {
 	l := vnet.Lease{
 		Address: g.address, Length: g.length, Subnet: g.subnet, Port: c.port, DUID: r.duid, IAID: x.iaid,
 	}
-	if c.seen || c.guest != nil {
+	if c.seen {
 		l.MAC = c.mac
 	}
 	e.OfferTo(c.holderName(r), l, name, now)
@@ -84,7 +84,7 @@ func (e *engine) bind(r *request, c *client, answers []answer, now time.Time) dh
 	}
 	key := messageKey{r.duid, r.id, r.kind}
 	most := lease.MaxPending
-	if c.guest == nil {
+	if c.port == "" {
 		most /= 2 // there is always room for known guests
 	}
 	if e.waiting[key] || len(e.pending) >= most {
@@ -212,8 +212,11 @@ func (e *engine) granted(r *request, c *client, answers []answer, now time.Time)
 func (e *engine) record(r *request, c *client, x *ia, g *give, now time.Time) vnet.Lease {
 	l := e.Lease(g.address, g.subnet, now.Add(g.valid))
 	l.Port, l.DUID, l.IAID, l.Hostname, l.Length = c.port, r.duid, x.iaid, r.published(), g.length
-	if c.seen || c.guest != nil {
+	if c.seen || c.guest != nil && g.kept {
 		l.MAC = c.mac
+	}
+	if c.guest != nil && g.kept {
+		l.Port = c.guest.Port
 	}
 	if g.length > 0 {
 		// Who is behind a relay is reached over the relay.

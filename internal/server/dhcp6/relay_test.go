@@ -8,6 +8,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -88,7 +89,7 @@ func TestRelaysThatAreServed(t *testing.T) {
 		{"another", []string{"2001:db8:1::77/128"}, through(bad), errRelay, false},
 		{"another behind it", []string{"2001:db8:1::77/128"}, through(good, bad), errRelay, false},
 		{"two", []string{"2001:db8:1::/64"}, through(good, bad), nil, true},
-		{"nobody is named", nil, through(good), nil, false},
+		{"nobody is named, by what the guest says", nil, through(good), nil, true},
 		{"of no link of ours", nil, through(elsewhere), errLink, false},
 	} {
 		svc := service()
@@ -102,6 +103,34 @@ func TestRelaysThatAreServed(t *testing.T) {
 		if got := f.ask(c.m); c.err == nil && strings.Contains(got, "2001:db8:1::11/") != c.port {
 			t.Errorf("%s: %s", c.name, got)
 		}
+	}
+}
+
+// A relay that nobody names, which any guest can play, takes nothing away from
+// a port, and gets nothing in its name.
+func TestRelayThatIsNotBelieved(t *testing.T) {
+	f := newFake(t, service(subnet("2001:db8:1::/64"), delegation("2001:db8:f000::/40", 56)))
+	f.SetGuest(guest(1, "2001:db8:1::11"))
+	own := f.prefix(msg{duid: duidLL(mac(1)), pds: []string{"1"}, seen: mac(1)})
+	f.ask(msg{kind: dhcpv6.MessageTypeRequest, duid: duidLL(mac(1)), ias: []string{"1"}, seen: mac(1), server: true})
+	forged := msg{duid: duidLL(mac(1)), peer: linkLocal(mac(1)), via: []relay{{from: "fe80::bad", options: []dhcpv6.Option{linkLayer(mac(1))}}}}
+	if p := f.prefix(func() msg { m := forged; m.pds = []string{"1"}; return m }()); p == own || f.claims[len(f.claims)-1].Port != "" {
+		t.Errorf("it got the port's prefix %v: %+v", p, f.claims)
+	}
+	for _, kind := range []dhcpv6.MessageType{dhcpv6.MessageTypeRelease, dhcpv6.MessageTypeDecline} {
+		m := forged
+		m.kind, m.server, m.ias, m.pds = kind, true, []string{"1=2001:db8:1::11"}, []string{"1=" + own.String()}
+		f.ask(m)
+	}
+	conflicts := 0
+	for range f.Conflicts(f.now) {
+		conflicts++
+	}
+	if en := f.Table().At(own.Addr()); len(f.ended) != 0 || conflicts != 0 || en == nil || en.Lease.Port != "port1" {
+		t.Errorf("ended %+v, %d conflicts, prefix %+v", f.ended, conflicts, en)
+	}
+	if w := f.known[known{duid: ipam.DUID(duidUUID(3)).String(), iaid: 1}]; w != (whom{}) {
+		t.Errorf("learnt %+v", w)
 	}
 }
 
