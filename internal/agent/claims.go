@@ -262,12 +262,13 @@ func (c *claims) complete(l vnet.Lease) vnet.Lease {
 	c.mu.Lock()
 	l.ID = c.known[leaseKey{l.Network, l.Address}].id
 	c.mu.Unlock()
+	now := c.now()
 	if l.ID == "" {
 		l.ID = vnet.ID(uuid.NewString())
-		l.Created = c.now()
+		l.Created = now
 	}
 	l.Host = c.host
-	l.Updated = c.now()
+	l.Updated = now
 	l.Revision = vnet.AnyRevision
 	if l.Address.Is4() {
 		l.Family = vnet.IPv4

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -25,11 +26,12 @@ func BenchmarkClaim100(b *testing.B) {
 	s := startEmbedded(b).Store
 	w := newWorld(b, s)
 	var n uint64
+	now := time.Now()
 	for b.Loop() {
 		put := make([]vnet.Object, 100)
 		for i := range put {
 			n++
-			put[i] = &vnet.Lease{Meta: vnet.Meta{ID: newID()}, Network: w.net.ID, Subnet: w.v6.ID, Host: "h",
+			put[i] = &vnet.Lease{Meta: vnet.Meta{ID: newID(), Created: now, Updated: now}, Network: w.net.ID, Subnet: w.v6.ID, Host: "h",
 				Address: netip.AddrFrom16([16]byte{0: 0xfd, 12: byte(n >> 24), 13: byte(n >> 16), 14: byte(n >> 8), 15: byte(n)})}
 		}
 		for _, err := range s.Claim(b.Context(), put, nil) {
