@@ -2,6 +2,7 @@ package dhcp6
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -311,3 +312,5 @@ func prefixes(ss ...string) []netip.Prefix {
 	}
 	return out
 }
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }
