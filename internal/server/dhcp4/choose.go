@@ -23,15 +23,17 @@ func (e *engine) reaches(r *request, sub *plan.Subnet) bool {
 }
 
 // fixed returns the address that is kept for the client: its port's, else one
-// reserved for it. A port with addresses only in subnets that are going still
-// gets the newest of these.
+// reserved for it, as a port has none that was made for somebody else's device.
+// A port with addresses only in subnets that are going still gets the newest of
+// these.
 func (e *engine) fixed(r *request) (grant, bool) {
-	if r.guest == nil {
-		return e.reserved(r)
-	}
 	var best grant
-	for i := range r.guest.Addresses {
-		a := &r.guest.Addresses[i]
+	var own []plan.GuestAddress
+	if r.guest != nil {
+		own = r.guest.Addresses
+	}
+	for i := range own {
+		a := &own[i]
 		if !a.Address.Is4() {
 			continue
 		}
@@ -46,11 +48,14 @@ func (e *engine) fixed(r *request) (grant, bool) {
 			best = grant{a.Address, sub}
 		}
 	}
-	return best, best.sub != nil
+	if best.sub == nil {
+		return e.reserved(r)
+	}
+	return best, true
 }
 
-// reserved returns the address that is reserved for a client without a port:
-// by its MAC, else by its DUID, else by its name; of several, the last.
+// reserved returns the address that is reserved for a client without one of its
+// port: by its MAC, else by its DUID, else by its name; of several, the last.
 func (e *engine) reserved(r *request) (g grant, ok bool) {
 	for _, k := range r.reservationKeys() {
 		for a := range e.Reserved(k) {

@@ -140,6 +140,21 @@ func TestReservationKeys(t *testing.T) {
 	}
 }
 
+// A port that was made for somebody else's device has no address of its own: a
+// reservation counts for it as for a guest without a port.
+func TestReservationOfAdopted(t *testing.T) {
+	f := newFake(t, service())
+	f.SetGuest(guest(1))
+	f.SetGuest(guest(2, "192.0.2.78"))
+	f.SetReservations([]vnet.Reservation{{MAC: mac(1), Address: ip("192.0.2.12")}, {MAC: mac(2), Address: ip("192.0.2.13")}})
+	if got := f.dora(msg{mac: mac(1)}); got != ip("192.0.2.12") {
+		t.Errorf("got %v", got)
+	}
+	if got := f.dora(msg{mac: mac(2)}); got != ip("192.0.2.78") {
+		t.Errorf("a port's own address does not win: got %v", got)
+	}
+}
+
 // One MAC has a limit, under whatever names, and also by declining.
 func TestLimit(t *testing.T) {
 	svc := service()
