@@ -106,7 +106,9 @@ func (g *guest) delegated(pool netip.Prefix) (p netip.Prefix, via string) {
 			if p, via = netip.MustParsePrefix(f[0]), f[2]; p.Bits() != 56 || f[4] != g.net.bridge {
 				return fmt.Errorf("route %q", line)
 			}
-			if !slices.ContainsFunc(g.net.leases(), func(l lease) bool { return l.Address == p.Addr() && l.Port == g.port && l.How == "dhcpv6" }) {
+			if !slices.ContainsFunc(g.net.leases(), func(l lease) bool {
+				return l.Prefix == p && l.Via.String() == via && l.Port == g.port && l.How == "dhcpv6"
+			}) {
 				return fmt.Errorf("%v is not listed: %+v", p, g.net.leases())
 			}
 			return nil

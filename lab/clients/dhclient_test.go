@@ -34,7 +34,7 @@ func (g *guest) fresh(device, args, conf string) told {
 	pid := fmt.Sprintf("/run/dhclient%d.pid", i)
 	out := g.sh(fmt.Sprintf("rm -f /run/dhclient.told; dhclient %s -1 -v -cf %s -sf %s -lf /run/dhclient%d.leases -pf %s %s 2>&1; cat /run/dhclient.told",
 		args, file, sf, i, pid, device))
-	g.sh(fmt.Sprintf("until [ -s %[1]s ]; do sleep 0.1; done; kill $(cat %[1]s)", pid))
+	g.sh(fmt.Sprintf("until [ -s %[1]s ]; do sleep 0.1; done; p=$(cat %[1]s); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.05; done", pid))
 	e := told{}
 	for line := range strings.Lines(out) {
 		if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok {

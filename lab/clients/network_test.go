@@ -176,14 +176,14 @@ func (g *guest) hasAddress(device string, a netip.Addr) {
 
 // lease is a line of `sextant lease list -o json`.
 type lease struct {
-	MAC     string     `json:"mac"`
-	Address netip.Addr `json:"address"`
-	Length  int        `json:"length"`
-	Via     netip.Addr `json:"via"`
-	How     string     `json:"how"`
-	Name    string     `json:"name"`
-	Port    string     `json:"port"`
-	DUID    string     `json:"duid"`
+	MAC     string       `json:"mac"`
+	Address netip.Addr   `json:"address"`
+	Prefix  netip.Prefix `json:"prefix"` // delegated
+	Via     netip.Addr   `json:"via"`
+	How     string       `json:"how"`
+	Name    string       `json:"name"`
+	Port    string       `json:"port"`
+	DUID    string       `json:"duid"`
 }
 
 func (n *network) leases() []lease {
@@ -200,7 +200,7 @@ func (g *guest) leased(how string) netip.Addr {
 	var a netip.Addr
 	eventually(g.t, g.Name+" is listed by "+how, func() error {
 		all := g.net.leases()
-		i := slices.IndexFunc(all, func(l lease) bool { return l.How == how && strings.EqualFold(l.MAC, g.mac) && l.Length == 0 })
+		i := slices.IndexFunc(all, func(l lease) bool { return l.How == how && strings.EqualFold(l.MAC, g.mac) && !l.Prefix.IsValid() })
 		if i < 0 {
 			return fmt.Errorf("listed: %+v", all)
 		}
