@@ -31,14 +31,15 @@ type journal struct {
 	end   int64 // where the next entry goes
 	room  int64 // up to where there are zeros
 	buf   bytes.Buffer
-	full  bool // rather a new file than another entry
+	base  int64 // what of it was written at once, when it was begun
+	full  bool  // rather a new file than another entry
 }
 
 const (
 	journalMagic  = "sxclaim1"
 	journalHead   = int64(len(journalMagic) + 8)
 	journalAhead  = 1 << 20
-	journalMost   = 32 << 20 // at which the file is written anew
+	journalMost   = 32 << 20 // at which the file is written anew, at the earliest
 	journalLeases = 1 << 20  // bytes of an entry, at most
 )
 
@@ -156,7 +157,7 @@ func (j *journal) write() error {
 		return os.NewSyscallError("fdatasync", err)
 	}
 	j.end += n
-	j.full = j.end > journalMost
+	j.full = j.end > max(journalMost, 4*j.base)
 	return nil
 }
 
@@ -174,7 +175,7 @@ func (j *journal) rewind() error {
 		return nil
 	}
 	j.epoch++
-	j.end, j.full = journalHead, false
+	j.end, j.base, j.full = journalHead, 0, false
 	_, err := j.file.WriteAt(j.head(), 0)
 	return err
 }
@@ -207,7 +208,7 @@ func (j *journal) rewrite(given map[leaseKey]vnet.Lease) error {
 	if old != nil {
 		err = errors.Join(err, old.Close())
 	}
-	j.full = false
+	j.base, j.full = j.end, false
 	return err
 }
 
