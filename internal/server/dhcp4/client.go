@@ -13,8 +13,10 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// identify finds out who sent a message: the port whose line a relay names, or
-// where it came in, else the port with that MAC.
+// identify finds out who sent a message: the port whose line a relay names;
+// without a relay the port where it came in, or whose MAC its frame had; else
+// the port with the MAC in chaddr. So a port that gives itself many MACs is
+// still one.
 func (e *engine) identify(r *request) error {
 	r.guest, r.sub, r.line = nil, nil, line{}
 	if r.giaddr.IsValid() {
@@ -22,8 +24,8 @@ func (e *engine) identify(r *request) error {
 			return err
 		}
 		r.guest = e.lineOf(r.line)
-	} else if r.at != "" {
-		r.guest = e.Guest(r.at)
+	} else if r.guest = e.Guest(r.at.Port); r.guest == nil && !r.at.MAC.IsZero() {
+		r.guest = e.Guest(e.PortOf(r.at.MAC))
 	}
 	if r.guest == nil {
 		r.guest = e.Guest(e.PortOf(r.mac))

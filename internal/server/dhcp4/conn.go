@@ -22,8 +22,9 @@ const (
 // conn is the sockets of one network namespace.
 type conn struct {
 	*listen.Port
-	finder *finder
-	packet int // AF_PACKET, only sends
+	finder  *finder
+	senders *senders
+	packet  int // AF_PACKET, only sends
 
 	mu    sync.Mutex
 	frame []byte // that is being sent
@@ -37,11 +38,17 @@ func open(inNS func(func() error) error, recv func(listen.Packet)) (dhcp.Transpo
 		if c.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 			return fmt.Errorf("open a packet socket: %w", err)
 		}
-		c.finder, err = openFinder()
+		if c.finder, err = openFinder(); err != nil {
+			return err
+		}
+		c.senders, err = openSenders()
 		return err
 	})
 	if err == nil {
-		c.Port, err = listen.OpenPort(listen.PortConfig{Port: serverPort, MaxMessage: maxMessage}, inNS, recv)
+		c.Port, err = listen.OpenPort(listen.PortConfig{Port: serverPort, MaxMessage: maxMessage}, inNS, func(p listen.Packet) {
+			p.MAC, _ = c.senders.of(p.Index, p.Data)
+			recv(p)
+		})
 	}
 	if err != nil {
 		if c.packet >= 0 {
@@ -49,6 +56,9 @@ func open(inNS func(func() error) error, recv func(listen.Packet)) (dhcp.Transpo
 		}
 		if c.finder != nil {
 			_ = c.finder.close()
+		}
+		if c.senders != nil {
+			_ = c.senders.close()
 		}
 		return nil, err
 	}
@@ -78,5 +88,5 @@ func (c *conn) Find(index int, src vnet.MAC, a netip.Addr, done func(taken bool)
 
 // Close stops reading. A receiver that is running may still finish.
 func (c *conn) Close() error {
-	return errors.Join(unix.Close(c.packet), c.finder.close(), c.Port.Close())
+	return errors.Join(c.Port.Close(), c.finder.close(), c.senders.close(), unix.Close(c.packet))
 }

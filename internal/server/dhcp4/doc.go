@@ -4,11 +4,12 @@
 // The engine of a network is a function of (state, message, now) to (effects,
 // state), built on a lease.Book: no sockets, no clock. conn speaks and decides
 // nothing: port 67 as package listen has it, one packet socket for frames to
-// clients without an address, and one for ARP. Package dhcp joins the two.
+// clients without an address, one for ARP, and one that tells the MACs of
+// frames. Package dhcp joins the two.
 //
-// Who gets which address: the port where the message came in, where that is
-// known; else the port whose line a believed relay names (option 82); else the
-// port with the MAC in chaddr. The port's address wins; then a reservation by
+// Who gets which address: the port whose line a believed relay names (option
+// 82); without a relay the port where the message came in, or whose MAC its
+// frame had; else the port with the MAC in chaddr. The port's address wins; then a reservation by
 // MAC, by the DUID and IAID inside of an identifier of RFC 4361, by that DUID
 // alone, by name; then, where the network admits anybody, a dynamic address.
 // Only dynamic addresses are claimed, and the ACK waits until the claim is

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -25,9 +24,6 @@ type finder struct {
 	asked map[target]*search
 }
 
-// networkARP is ARP's number in network order.
-const networkARP = etherARP>>8 | etherARP&0xff<<8
-
 // target is an address on a link.
 type target struct {
 	index int
@@ -43,24 +39,8 @@ type search struct {
 
 // openFinder runs in the namespace.
 func openFinder() (*finder, error) {
-	// It is deaf until it has its filter, and hears all links from then on.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := openPacket(etherARP, arpFilter)
 	if err != nil {
-		return nil, fmt.Errorf("open a socket for ARP: %w", err)
-	}
-	raw, err := bpf.Assemble(arpFilter)
-	if err == nil {
-		prog := make([]unix.SockFilter, len(raw))
-		for i, in := range raw {
-			prog[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
-		}
-		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]})
-	}
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkARP})
-	}
-	if err != nil {
-		_ = unix.Close(fd)
 		return nil, fmt.Errorf("listen for ARP: %w", err)
 	}
 	f := &finder{file: os.NewFile(uintptr(fd), "arp"), asked: make(map[target]*search)}
@@ -158,7 +138,7 @@ func (f *finder) ask(t target, src vnet.MAC) {
 	if err != nil {
 		return
 	}
-	to := &unix.SockaddrLinklayer{Protocol: networkARP, Ifindex: t.index, Halen: 6}
+	to := &unix.SockaddrLinklayer{Protocol: network16(etherARP), Ifindex: t.index, Halen: 6}
 	copy(to.Addr[:], broadcastMAC[:])
 	_ = conn.Control(func(fd uintptr) { _ = unix.Sendto(int(fd), arpProbe(src, t.a), 0, to) })
 }

@@ -54,7 +54,7 @@ const (
 type request struct {
 	data []byte
 	from netip.Addr // that the packet came from; unspecified of a client without address
-	at   vnet.ID    // port where it came in; "": not known
+	at   listen.Sender
 	opts options
 	kind kind
 	mac  vnet.MAC // chaddr
@@ -97,7 +97,7 @@ func (r *request) parse(p listen.Packet) error {
 	if binary.BigEndian.Uint32(b[offCookie:]) != cookie {
 		return errBOOTP
 	}
-	*r = request{data: b, from: p.From, at: p.Port, room: minMaxMessage - headers}
+	*r = request{data: b, from: p.From, at: p.Sender, room: minMaxMessage - headers}
 	if err := r.opts.readOptions(b); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (r *request) parse(p listen.Packet) error {
 // keep returns a request of its own, for later.
 func (r *request) keep() *request {
 	c := new(request)
-	p := listen.Packet{From: r.from, Sender: listen.Sender{Port: r.at}, Data: slices.Clone(r.data)}
+	p := listen.Packet{From: r.from, Sender: r.at, Data: slices.Clone(r.data)}
 	if err := c.parse(p); err != nil {
 		panic("a message that was read cannot be read again: " + err.Error())
 	}
