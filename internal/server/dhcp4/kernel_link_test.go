@@ -76,7 +76,6 @@ func TestKernelRelay(t *testing.T) {
 	relay, guest := netnstest.New(t, "dhcp4-relay"), netnstest.New(t, "dhcp4-far")
 	netnstest.Veth(l.router, "p-relay", relay, "up0")
 	l.router.Run("ip", "link", "set", "p-relay", "master", "br0")
-	l.router.Run("ip", "route", "add", "198.51.100.0/25", "via", "192.0.2.250")
 	relay.Run("ip", "addr", "add", "192.0.2.250/24", "dev", "up0")
 	netnstest.Veth(relay, "down0", guest, "eth0")
 	relay.Run("ip", "addr", "add", "198.51.100.1/25", "dev", "down0")
@@ -125,6 +124,21 @@ ip addr replace $new_ip_address/25 dev $interface; ip route replace default via 
 	if out, err = client.Run("eth0"); err != nil || !strings.Contains(out, "new_ip_address=198.51.100.77") {
 		t.Errorf("line of a port: %v\n%s", err, out)
 	}
+	client.Stop("eth0")
+
+	// It renews without the relay, and the host has no route to it.
+	svc.DHCP.Renew = vnet.Duration(3 * time.Second)
+	s.SetNetwork(svc)
+	if out, err = client.Run("eth0"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	netnstest.Eventually(t, 20*time.Second, "renewal", func() error {
+		events, err := os.ReadFile(filepath.Join(l.dir, "events"))
+		if !strings.Contains(string(events), "reason=RENEW") {
+			return fmt.Errorf("%v: %s", err, events)
+		}
+		return nil
+	})
 	client.Stop("eth0")
 }
 

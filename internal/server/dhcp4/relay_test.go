@@ -123,9 +123,11 @@ func TestRelayedLease(t *testing.T) {
 		t.Fatalf("request: %v", m)
 	}
 	r := msg{kind: requestM, mac: mac(1), ciaddr: a}
-	m, out := f.receive(listen.Packet{Data: r.bytes(), From: ip(a)})
-	if m == nil || m.MessageType() != ack || out.To.String() != a || out.Port != 0 {
-		t.Errorf("renewal: %v to %v", m, out)
+	for _, router := range []vnet.MAC{{}, mac(250)} { // not seen, seen
+		m, out := f.receive(listen.Packet{Data: r.bytes(), From: ip(a), Sender: listen.Sender{MAC: router}})
+		if m == nil || m.MessageType() != ack || out.To.String() != a || out.Port != 0 || out.MAC != router {
+			t.Errorf("renewal: %v to %v", m, out)
+		}
 	}
 	// It turns up behind another relay (RFC 2131 section 4.3.2): the NAK is to be
 	// broadcast by the relay.

@@ -64,6 +64,10 @@ func (e *engine) address(r *request, k kind, g grant) dhcp.Reply {
 		return dhcp.Reply{To: r.giaddr, Port: serverPort}
 	case k == kindNak:
 		return dhcp.Reply{To: everybody, MAC: broadcastMAC}
+	case r.ciaddr.IsValid() && !g.sub.Gateway.IsValid():
+		// It is behind a router that the host may have no route over: back to
+		// where the message came from, if that is known.
+		return dhcp.Reply{To: r.ciaddr, MAC: r.at.MAC}
 	case r.ciaddr.IsValid():
 		return dhcp.Reply{To: r.ciaddr}
 	case r.broadcast() || !g.address.IsValid():
