@@ -50,6 +50,14 @@ func (w *world) hears(what string, heard func(string) string, dev string, want, 
 	})
 }
 
+// solicit has a guest ask for advertisements, as it did when it was plugged.
+func (w *world) solicit(n *topo.Node, devs ...string) {
+	w.t.Helper()
+	for _, d := range devs {
+		w.on(n, "ip link set "+d+" down; ip link set "+d+" up")
+	}
+}
+
 // global waits for a guest's address in a prefix.
 func (w *world) global(n *topo.Node, dev, prefix string) {
 	w.t.Helper()
@@ -85,6 +93,7 @@ const lanRadvd = `interface lan0 {
 // reach a guest whose default network is another one without the default route
 // and resolvers, and all others as they are.
 func TestDefaultRouteBridged(t *testing.T) {
+	netnstest.AlsoVM(t)
 	t.Parallel()
 	netnstest.NeedCommands(t, "radvd", "radvdump")
 	w := newWorld(t, 2*time.Minute, topo.HostConfig{})
@@ -109,8 +118,8 @@ func TestDefaultRouteBridged(t *testing.T) {
 	beta := w.plug("beta", "network=default")
 	w.sh("sextant port plug beta-lan netns=beta device=eth1 network=lan defaultRoute=no")
 	atAlpha, atBeta := w.watchRA(alpha), w.watchRA(beta)
-	w.on(alpha, "ip link set eth0 up")
-	w.on(beta, "ip link set eth0 up; ip link set eth1 up")
+	w.solicit(alpha, "eth0")
+	w.solicit(beta, "eth0", "eth1")
 
 	as := []string{"prefix 2001:db8:7::/64", "route 2001:db8:77::/48", "AdvLinkMTU 1480"}
 	resolvers := []string{"RDNSS", "DNSSL"}
@@ -152,8 +161,8 @@ func TestDefaultRouteRouted(t *testing.T) {
 	w.sh("sextant port plug alpha-side netns=alpha device=eth1 network=side defaultRoute=no")
 	beta := w.plug("beta", "network=side")
 	atAlpha, atBeta := w.watchRA(alpha), w.watchRA(beta)
-	w.on(alpha, "ip link set eth0 up; ip link set eth1 up")
-	w.on(beta, "ip link set eth0 up")
+	w.solicit(alpha, "eth0", "eth1")
+	w.solicit(beta, "eth0")
 	check := func() {
 		t.Helper()
 		w.global(alpha, "eth1", "fd09:9:9:9:")
@@ -169,7 +178,8 @@ func TestDefaultRouteRouted(t *testing.T) {
 		_, err := w.host.Sh(w.ctx, "sextant status")
 		return err
 	})
-	w.on(alpha, "ip link set eth1 down; ip link set eth1 up; : >/run/radvdump")
+	w.on(alpha, ": >/run/radvdump")
+	w.solicit(alpha, "eth0", "eth1")
 	check()
 	for _, said := range strings.Split(w.on(alpha, "cat /run/radvdump"), "\ninterface ") {
 		if strings.HasPrefix(said, "eth1") && strings.Contains(said, "RDNSS") {
