@@ -79,6 +79,7 @@ type Agent struct {
 	climb    bool                         // the ladder must be asked again
 	settled  bool                         // the store or the kept snapshot has spoken
 	worked   bool                         // since the last check
+	taken    int                          // leases, since memory was given back
 	compared bool                         // everything, since memory was given back
 	resting  bool                         // after cleanup, until the next start
 	foreign  []vnet.Problem               // what other programs' rules would do to guests
@@ -278,10 +279,12 @@ func (a *Agent) reset(s *plan.Snapshot) {
 		a.dirty[r], a.changed[r] = true, true
 	}
 	for _, l := range s.Leases {
+		slim(s, l)
 		if a.claim.learn(l) {
 			a.srv.lease(l, false)
 		}
 	}
+	a.taken += len(s.Leases)
 	for id := range s.Networks {
 		a.zones[id] = true
 	}
@@ -300,6 +303,9 @@ func (a *Agent) put(o vnet.Object) {
 		return
 	case *vnet.Network:
 		o = unretired(x, a.cfg.Now())
+	case *vnet.Lease:
+		slim(a.snap, x)
+		a.taken++
 	}
 	ref := vnet.RefOf(o)
 	old := a.snap.Get(ref)

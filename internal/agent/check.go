@@ -36,14 +36,18 @@ func (a *Agent) check(ctx context.Context) {
 	}
 }
 
-// trim gives memory back once all is quiet after everything was compared: that
-// reads all of the kernel's state, and the runtime would keep what it took for
-// as long again as the heap is large.
+// manyLeases is after how many leases it is worth while to give memory back.
+const manyLeases = 10000
+
+// trim gives memory back once all is quiet after everything was compared, or
+// very many leases came: the one reads all of the kernel's state, the other
+// leaves behind what they came in, and the runtime would keep what that took
+// for as long again as the heap is large.
 func (a *Agent) trim() {
 	quiet := !a.worked
 	a.worked = false
-	if a.compared && quiet {
-		a.compared = false
+	if quiet && (a.compared || a.taken > manyLeases) {
+		a.compared, a.taken = false, 0
 		debug.FreeOSMemory()
 	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -54,6 +55,7 @@ func (s *FakeStore) Delete(refs ...vnet.Ref) int64 {
 // tell sends an update to every follower; the caller holds mu.
 func (s *FakeStore) tell(u vnet.Update) {
 	for _, c := range s.followers {
+		u.Put = theirs(u.Put)
 		c <- u
 	}
 }
@@ -67,6 +69,7 @@ func (s *FakeStore) Follow(context.Context, string) (<-chan vnet.Update, error) 
 	for _, o := range s.objects {
 		u.Put = append(u.Put, o)
 	}
+	u.Put = theirs(u.Put)
 	c <- u
 	s.followers = append(s.followers, c)
 	return c, nil
@@ -135,6 +138,18 @@ func (s *FakeStore) All(k vnet.Kind) []vnet.Object {
 	for r, o := range s.objects {
 		if r.Kind == k {
 			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// theirs are the objects for one follower: leases it may change.
+func theirs(objs []vnet.Object) []vnet.Object {
+	out := slices.Clone(objs)
+	for i, o := range out {
+		if l, ok := o.(*vnet.Lease); ok {
+			c := *l
+			out[i] = &c
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -13,11 +14,32 @@ import (
 
 // setZone tells the name server a network's names.
 func (s *servers) setZone(z dns.Zone) {
-	if old, ok := s.zones[z.Network]; ok && reflect.DeepEqual(old, z) {
+	now := toldZone{z, sumOf(z.Records)}
+	now.zone.Records = nil
+	if old, ok := s.zones[z.Network]; ok && old.records == now.records && reflect.DeepEqual(old.zone, now.zone) {
 		return
 	}
-	s.zones[z.Network] = z
+	s.zones[z.Network] = now
 	s.dns.SetZone(z)
+}
+
+// toldZone is what the name server was last told of a network: of its records,
+// of which there may be very many, only the sum.
+type toldZone struct {
+	zone    dns.Zone
+	records uint64
+}
+
+var recordSeed = maphash.MakeSeed()
+
+// sumOf is the same for the same records in the same order.
+func sumOf(records []dns.Record) uint64 {
+	var h maphash.Hash
+	h.SetSeed(recordSeed)
+	for _, r := range records {
+		maphash.WriteComparable(&h, r)
+	}
+	return h.Sum64()
 }
 
 // usedBy says which IPv6 addresses each port is known to use.

@@ -27,7 +27,7 @@ type servers struct {
 
 	services map[vnet.ID]*plan.Service
 	guests   map[vnet.ID]*plan.Guest
-	zones    map[vnet.ID]dns.Zone
+	zones    map[vnet.ID]toldZone
 	reserved map[vnet.ID][]vnet.Reservation
 }
 
@@ -55,7 +55,7 @@ func newServers(c serverConfig) *servers {
 		tftp:     tftp.New(tftp.Config{InNS: c.InNS, Log: c.Log.With("server", "tftp")}),
 		services: map[vnet.ID]*plan.Service{},
 		guests:   map[vnet.ID]*plan.Guest{},
-		zones:    map[vnet.ID]dns.Zone{},
+		zones:    map[vnet.ID]toldZone{},
 		reserved: map[vnet.ID][]vnet.Reservation{},
 	}
 }
