@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +14,6 @@ import (
 
 // addressServer is a candidate that serves a site's clients.
 type addressServer interface {
-	name() string
 	// start makes the network and starts to serve it.
 	start(ctx context.Context) error
 }
@@ -28,10 +26,15 @@ type siteSextant struct {
 
 func (b *bench) newSiteSextant(s *site) (addressServer, error) {
 	x, err := b.newSextant(s.host)
-	return &siteSextant{x, s}, err
+	if err != nil {
+		return nil, err
+	}
+	// As it is with the others: nothing is looked for before an address is
+	// offered, and nobody is limited.
+	probe := false
+	x.dhcp = vnet.DHCPPolicy{Probe: &probe, Limit: 65536}
+	return &siteSextant{x, s}, nil
 }
-
-func (s *siteSextant) name() string { return "Sextant" }
 
 func (s *siteSextant) start(ctx context.Context) error {
 	if err := s.sextant.start(ctx); err != nil {
@@ -41,13 +44,12 @@ func (s *siteSextant) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	probe := false
 	wish := &vnet.Network{
 		Meta: vnet.Meta{Name: "lan"}, Bridge: siteBridge, MAC: mac, Admit: vnet.AdmitAny,
 		IPv4: vnet.FamilyPolicy{Mode: vnet.EgressNAT, Address: siteGateway4, Ranges: []vnet.Range{{First: siteRange4[0], Last: siteRange4[1]}}},
 		IPv6: vnet.FamilyPolicy{Mode: vnet.EgressNAT66, Address: siteGateway6, Guests: vnet.GuestsStateful,
 			Ranges: []vnet.Range{{First: siteRange6[0], Last: siteRange6[1]}}},
-		DHCP: vnet.DHCPPolicy{Probe: &probe, Limit: 65536},
+		DHCP: s.dhcp,
 	}
 	if s.site.known > 0 {
 		wish.Admit = vnet.AdmitPorts
@@ -88,18 +90,12 @@ func (s *siteSextant) joined(ctx context.Context) error {
 	})
 }
 
-// addressFigures are what one load on one candidate came to, in all rounds.
-type addressFigures struct {
-	rate, half, most, cpu figures
-	repeated              int
-}
-
-// addressQuestion is one comparison: a load, and the candidates.
+// addressQuestion is one comparison: loads, and the candidates.
 type addressQuestion struct {
-	known   int  // clients that are known beforehand
-	clients int  // of the open range, for each load
-	again   bool // the same clients ask again and again
-	time    time.Duration
+	known   int           // clients that are known beforehand
+	clients int           // else: for each load
+	again   bool          // the same clients ask again and again
+	time    time.Duration // after which no more exchanges begin
 	talks   []addressTalk
 	servers []addressCandidate
 }
@@ -111,6 +107,7 @@ type addressTalk struct {
 }
 
 type addressCandidate struct {
+	name string
 	make func(ctx context.Context, s *site) (addressServer, error)
 	// clients is how many take part, 0: all. Who is slow gets fewer, which
 	// does it good.
@@ -118,48 +115,39 @@ type addressCandidate struct {
 	rounds  int // 0: all
 }
 
-// addressResults are the figures by talk and candidate.
-type addressResults map[string]map[string]*addressFigures
-
 // compare runs all candidates in interleaved rounds.
-func (b *bench) compare(ctx context.Context, q *addressQuestion) (addressResults, []string, error) {
-	results := addressResults{}
-	var names []string
+func (b *bench) compare(ctx context.Context, q *addressQuestion) (*addressResults, error) {
+	results := &addressResults{by: map[string]map[string]*addressFigures{}}
 	for round := range b.rounds {
 		for k := range q.servers {
 			c := q.servers[(k+round)%len(q.servers)] // who begins takes turns
 			if c.rounds > 0 && round >= c.rounds {
 				continue
 			}
-			name, err := b.serve(ctx, q, c, results)
-			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", name, err)
-			}
-			if !slices.Contains(names, name) {
-				names = append(names, name)
+			if err := b.serve(ctx, q, c, results); err != nil {
+				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
 	}
-	return results, names, nil
+	return results, nil
 }
 
 // serve measures one candidate once, with all talks.
-func (b *bench) serve(ctx context.Context, q *addressQuestion, c addressCandidate, results addressResults) (name string, err error) {
+func (b *bench) serve(ctx context.Context, q *addressQuestion, c addressCandidate, results *addressResults) (err error) {
 	if err := settle(ctx); err != nil {
-		return "", err
+		return err
 	}
-	s, err := b.lab.newSite(ctx, q.known)
+	s, err := b.lab.newSite(ctx, q.known, 0)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	server, err := c.make(ctx, s)
 	if err != nil {
-		return "", err
+		return err
 	}
-	name = server.name()
 	if err := server.start(ctx); err != nil {
-		return name, err
+		return err
 	}
 	clients := q.clients
 	if c.clients > 0 {
@@ -169,33 +157,37 @@ func (b *bench) serve(ctx context.Context, q *addressQuestion, c addressCandidat
 		clients = q.known
 	}
 	if err := s.join(ctx, max(clients, q.known)*len(q.talks)+1); err != nil {
-		return name, err
+		return err
 	}
 	if a, ok := server.(interface{ joined(context.Context) error }); ok {
 		if err := a.joined(ctx); err != nil {
-			return name, err
+			return err
 		}
 	}
 	for _, t := range q.talks {
 		if err := s.serving(ctx, t.from(q, clients*len(q.talks))); err != nil {
-			return name, err
+			return err
 		}
+	}
+	if err := results.measureDisk(s.dir, c.name); err != nil {
+		return err
 	}
 	for i, t := range q.talks {
 		l := s.load(t.from(q, i*clients))
 		l.flight, l.clients, l.limit, l.time = b.flight, clients, clients, q.time
+		l.stalls = c.name == nameDnsmasq
 		if q.known > 0 || q.again {
 			l.limit = 1 << 19
 		}
-		if err := b.measureLoad(ctx, s, name, t.name, l, results); err != nil {
-			return name, err
+		if err := measureLoad(ctx, s, c.name, t.name, l, results); err != nil {
+			return err
 		}
 	}
-	return name, nil
+	return results.check(ctx, s, q, c.name)
 }
 
 // measureLoad runs one load and notes its figures.
-func (b *bench) measureLoad(ctx context.Context, s *site, name, talk string, l *load, results addressResults) error {
+func measureLoad(ctx context.Context, s *site, name, talk string, l *load, results *addressResults) error {
 	before, err := s.group.cpu()
 	if err != nil {
 		return err
@@ -208,17 +200,10 @@ func (b *bench) measureLoad(ctx context.Context, s *site, name, talk string, l *
 	if err != nil {
 		return err
 	}
-	if results[talk] == nil {
-		results[talk] = map[string]*addressFigures{}
-	}
-	f := results[talk][name]
-	if f == nil {
-		f = &addressFigures{}
-		results[talk][name] = f
-	}
 	cpu := (after - before).Seconds() * 1e6 / float64(r.done)
 	say("%s, %s: %.0f/s, median %.2f ms, p99 %.2f ms, processor %.0f µs each, %d done in %.2f s, %d repeated", name, talk,
 		r.rate(), 1e3*r.wait(.5), 1e3*r.wait(.99), cpu, r.done, r.elapsed.Seconds(), r.repeated)
+	f := results.of(talk, name)
 	f.rate.add(r.rate())
 	f.half.add(1e3 * r.wait(.5))
 	f.most.add(1e3 * r.wait(.99))

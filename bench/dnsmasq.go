@@ -12,8 +12,6 @@ import (
 // file anew when leases changed.
 type dnsmasq struct{ site *site }
 
-func (*dnsmasq) name() string { return "dnsmasq" }
-
 func (d *dnsmasq) start(ctx context.Context) error {
 	if err := d.site.bridge(ctx); err != nil {
 		return err

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 )
 
@@ -16,13 +14,6 @@ import (
 type kea struct {
 	site     *site
 	database *postgres // nil: memfile
-}
-
-func (k *kea) name() string {
-	if k.database != nil {
-		return "Kea, PostgreSQL"
-	}
-	return "Kea, memfile"
 }
 
 // start starts both daemons, with two threads each, as many as processors.
@@ -97,14 +88,4 @@ func (k *kea) reserve(subnet object, reservation func(client int) object) object
 	}
 	subnet["reservations"] = all
 	return subnet
-}
-
-// keaThere returns an error if Kea is not installed.
-func keaThere() error {
-	for _, daemon := range []string{"kea-dhcp4", "kea-dhcp6"} {
-		if _, err := exec.LookPath(daemon); err != nil {
-			return errors.Join(err, errors.New("run scripts/deps.sh bench"))
-		}
-	}
-	return nil
 }

@@ -72,6 +72,7 @@ func allParts() []part {
 		{"known", "addresses known beforehand, against Kea and dnsmasq", runKnown},
 		{"open", "addresses of an open range, durable before the reply, against Kea and dnsmasq", runOpen},
 		{"routers", "router discovery, against radvd", runRouters},
+		{"leases", "a hundred thousand leases in a thousand networks", runLeases},
 		{"restart", "kill all processes and start again", runRestart},
 	}
 }
@@ -92,7 +93,7 @@ func parse(args []string) (options, error) {
 	only := f.String("run", strings.Join(names, ","), "parts to run")
 	sizes := f.String("sizes", "1,10,100", "numbers of networks to compare with the peer")
 	f.IntVar(&o.rounds, "rounds", 3, "interleaved rounds")
-	f.IntVar(&o.large, "large", 1000, "networks of the parts scale and restart")
+	f.IntVar(&o.large, "large", 1000, "networks of the parts scale, leases and restart")
 	f.IntVar(&o.ports, "ports", 2000, "ports of the parts ports and restart")
 	f.IntVar(&o.clients, "clients", 20000, "clients for each load on an open range")
 	f.IntVar(&o.flight, "flight", 128, "exchanges at a time")

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -20,7 +18,7 @@ type postgres struct {
 	dir  string // its own, which its user may enter
 }
 
-// kept for the databases of both daemons.
+// postgresUser is who it runs as, and its own superuser.
 const postgresUser = "postgres"
 
 // newPostgres makes a cluster and starts it.
@@ -68,13 +66,4 @@ func (p *postgres) as(args ...string) []string {
 // lease is what Kea is told of it.
 func (p *postgres) lease() object {
 	return object{"type": "postgresql", "name": "kea", "host": p.dir, "user": postgresUser}
-}
-
-// postgresThere returns an error if it is not installed.
-func postgresThere() error {
-	_, err := exec.LookPath("psql")
-	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres"); len(found) == 0 || err != nil {
-		return fmt.Errorf("PostgreSQL is not there (%w): run scripts/deps.sh bench", err)
-	}
-	return nil
 }

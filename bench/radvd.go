@@ -10,8 +10,6 @@ import (
 // radvd advertises routers, and answers solicitations to whoever asked.
 type radvd struct{ site *site }
 
-func (*radvd) name() string { return "radvd" }
-
 func (r *radvd) start(ctx context.Context) error {
 	if err := r.site.bridge(ctx); err != nil {
 		return err

@@ -20,6 +20,7 @@ type sextant struct {
 	level  string // of its log
 	api    *client.Client
 	proc   *process
+	dhcp   vnet.DHCPPolicy // of the networks that define makes
 }
 
 func (b *bench) newSextant(h *host) (*sextant, error) {
@@ -73,6 +74,7 @@ func (s *sextant) define(ctx context.Context) error {
 			Meta: vnet.Meta{Name: n.name}, Bridge: n.bridge, MAC: mac, Domain: n.domain,
 			IPv4: vnet.FamilyPolicy{Mode: vnet.EgressNAT, Address: n.v4},
 			IPv6: vnet.FamilyPolicy{Mode: vnet.EgressNAT66, Address: n.v6},
+			DHCP: s.dhcp,
 		}
 		if _, err := client.Create(ctx, s.api, client.Write{}, wish); err != nil {
 			return fmt.Errorf("network %s: %w", n.name, err)

@@ -23,14 +23,15 @@ const (
 	siteBridge  = "lan"
 	sitePlug    = "plug"    // the bridge port
 	siteClients = "clients" // its other end
-	siteMAC     = "52:54:01:be:00:01"
+	siteMAC     = "52:54:01:bf:00:01"
+	siteTester  = "tester" // of perfdhcp
 )
 
 var (
 	siteGateway4 = netip.MustParsePrefix("10.64.0.1/14")
-	siteGateway6 = netip.MustParsePrefix("fd5e:be:c:1::1/64")
+	siteGateway6 = netip.MustParsePrefix("fd5e:be:d:1::1/64")
 	siteRange4   = [2]netip.Addr{netip.MustParseAddr("10.65.0.0"), netip.MustParseAddr("10.67.255.250")}
-	siteRange6   = [2]netip.Addr{netip.MustParseAddr("fd5e:be:c:1::1:0:0"), netip.MustParseAddr("fd5e:be:c:1::1:ffff:ffff")}
+	siteRange6   = [2]netip.Addr{netip.MustParseAddr("fd5e:be:d:1::1:0:0"), netip.MustParseAddr("fd5e:be:d:1::1:ffff:ffff")}
 )
 
 // known4 and known6 are the addresses that a client has beforehand.
@@ -52,8 +53,9 @@ func clientMAC(client int) string {
 
 func clientDUID(client int) string { return "00:03:00:01:" + clientMAC(client) }
 
-func (l *lab) newSite(ctx context.Context, known int) (_ *site, err error) {
-	h, err := l.newHost(ctx, 0)
+// newSite makes a site, and n further networks' guests beside it.
+func (l *lab) newSite(ctx context.Context, known, n int) (_ *site, err error) {
+	h, err := l.newHost(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -129,4 +131,15 @@ func (s *site) announce() error {
 	frame = append(frame, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 64, 0, 2)
 	frame = append(frame, make([]byte, 60-len(frame))...)
 	return errors.Join(w.queue(frame), w.flush(), w.close())
+}
+
+// tester puts a device with an address of its own into the network, for a
+// client that needs one.
+func (s *site) tester(ctx context.Context) error {
+	err := commandIn(ctx, fmt.Sprintf("link add %s type veth peer name tester0 netns %s\nlink set %s up\n", siteTester, s.netns, siteTester),
+		"ip", "netns", "exec", s.guests, "sh", "-ec", "cd /proc/sys/net/ipv6/conf/default; echo 0 >disable_ipv6; echo 0 >accept_dad; exec ip -batch -")
+	if err != nil {
+		return err
+	}
+	return command(ctx, "ip", "-n", s.netns, "link", "set", "tester0", "addrgenmode", "none", "master", siteBridge, "up")
 }

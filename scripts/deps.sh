@@ -103,6 +103,12 @@ if [ "${1:-}" = bench ]; then
 	# The peers to compare with.
 	need libvirt-daemon libvirtd
 	need libvirt-clients virsh
+	need kea-dhcp4-server kea-dhcp4
+	need kea-dhcp6-server kea-dhcp6
+	need kea-admin kea-admin perfdhcp
+	# Kea's leases in PostgreSQL: a cluster of the benchmark's own.
+	needfile postgresql /usr/lib/postgresql/*/bin/postgres
+	need postgresql-client psql
 	if have apt-cache && apt-cache show libvirt-daemon-driver-network >/dev/null 2>&1; then
 		needfile libvirt-daemon-driver-network /usr/lib/*/libvirt/connection-driver/libvirt_driver_network.so
 	fi
