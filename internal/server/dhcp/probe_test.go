@@ -20,12 +20,12 @@ func (curious) Receive(listen.Packet, time.Time) (Effects, error) {
 	return Effects{Probe: []Probe{wanted}}, nil
 }
 
-func (curious) Probed(p Probe, taken bool, _ time.Time) Effects {
+func (curious) Probed(p Probe, by vnet.MAC, _ time.Time) Effects {
 	if p != wanted {
 		return Effects{}
 	}
 	word := "free"
-	if taken {
+	if !by.IsZero() {
 		word = "taken"
 	}
 	return Effects{Send: []Reply{{Data: []byte(word)}}}
@@ -49,10 +49,10 @@ type keenWire struct {
 	index int
 	src   vnet.MAC
 	asked netip.Addr
-	done  func(bool)
+	done  func(vnet.MAC)
 }
 
-func (w *keenWire) Find(index int, src vnet.MAC, a netip.Addr, done func(bool)) {
+func (w *keenWire) Find(index int, src vnet.MAC, a netip.Addr, done func(vnet.MAC)) {
 	w.index, w.src, w.asked, w.done = index, src, a, done
 }
 
@@ -78,7 +78,7 @@ func probing(t *testing.T, w Transport) (s *Server, hear func()) {
 // A probe goes out on the network's link, nobody waits for it, and the engine
 // is told how it went, unless its network has gone.
 func TestProbe(t *testing.T) {
-	for _, taken := range []bool{true, false} {
+	for by, want := range map[vnet.MAC]string{{2, 0, 0, 0, 0, 9}: "taken", {}: "free"} {
 		w := &keenWire{}
 		s, hear := probing(t, w)
 		hear()
@@ -86,13 +86,13 @@ func TestProbe(t *testing.T) {
 			t.Fatalf("asked for %v on %d as %v; sent %v", w.asked, w.index, w.src, w.sent)
 		}
 		s.SetNetwork(*s.nets.Get("net").Service()) // not locked meanwhile
-		w.done(taken)
-		if want := map[bool]string{true: "taken", false: "free"}[taken]; len(w.sent) != 1 || w.sent[0] != want {
-			t.Errorf("taken %v: sent %v", taken, w.sent)
+		w.done(by)
+		if len(w.sent) != 1 || w.sent[0] != want {
+			t.Errorf("answer by %v: sent %v", by, w.sent)
 		}
 		hear()
 		s.RemoveNetwork("net")
-		w.done(taken)
+		w.done(by)
 		if len(w.sent) != 1 {
 			t.Errorf("a network that is gone: sent %v", w.sent)
 		}

@@ -82,7 +82,7 @@ func (c *conn) Send(index int, src vnet.MAC, r dhcp.Reply) error {
 }
 
 // Find is of dhcp.Finder.
-func (c *conn) Find(index int, src vnet.MAC, a netip.Addr, done func(taken bool)) {
+func (c *conn) Find(index int, src vnet.MAC, a netip.Addr, done func(by vnet.MAC)) {
 	c.finder.find(index, src, a, done)
 }
 

@@ -109,14 +109,15 @@ func (e *engine) probe(r *request, g grant, now time.Time) dhcp.Effects {
 	return dhcp.Effects{Probe: []dhcp.Probe{{Token: token, Address: g.address}}}
 }
 
-// Probed is told whether somebody answered for an address, and offers it or
-// another one.
-func (e *engine) Probed(p dhcp.Probe, taken bool, now time.Time) dhcp.Effects {
+// Probed is told who answered for an address, and offers it or another one. The
+// client itself may have it still, where its lease was lost here.
+func (e *engine) Probed(p dhcp.Probe, by vnet.MAC, now time.Time) dhcp.Effects {
 	w := e.probes[p.Token]
 	if w == nil {
 		return dhcp.Effects{}
 	}
 	r := w.req
+	taken := !by.IsZero() && by != r.mac
 	delete(e.probes, p.Token)
 	delete(e.probing, r.client())
 	if err := e.identify(r); err != nil {

@@ -58,7 +58,7 @@ type fake struct {
 	granted []vnet.Lease
 	ended   []vnet.Lease
 	// squat are addresses that somebody answers for; probed were looked for.
-	squat  map[netip.Addr]bool
+	squat  map[netip.Addr]vnet.MAC
 	probed []netip.Addr
 }
 

@@ -34,7 +34,7 @@ type target struct {
 type search struct {
 	src   vnet.MAC
 	timer *time.Timer
-	done  []func(bool)
+	done  []func(vnet.MAC)
 }
 
 // openFinder runs in the namespace.
@@ -85,11 +85,11 @@ func (f *finder) answered(t target, mac vnet.MAC) {
 		return
 	}
 	f.mu.Unlock()
-	f.end(t, s, true)
+	f.end(t, s, mac)
 }
 
 // end ends a search, once.
-func (f *finder) end(t target, s *search, taken bool) {
+func (f *finder) end(t target, s *search, by vnet.MAC) {
 	f.mu.Lock()
 	if f.asked[t] != s {
 		f.mu.Unlock()
@@ -99,12 +99,12 @@ func (f *finder) end(t target, s *search, taken bool) {
 	s.timer.Stop()
 	f.mu.Unlock()
 	for _, done := range s.done {
-		done(taken)
+		done(by)
 	}
 }
 
 // find is of dhcp.Finder.
-func (f *finder) find(index int, src vnet.MAC, a netip.Addr, done func(taken bool)) {
+func (f *finder) find(index int, src vnet.MAC, a netip.Addr, done func(by vnet.MAC)) {
 	t := target{index, a}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -115,7 +115,7 @@ func (f *finder) find(index int, src vnet.MAC, a netip.Addr, done func(taken boo
 		s.done = append(s.done, done)
 		return
 	}
-	s := &search{src: src, done: []func(bool){done}}
+	s := &search{src: src, done: []func(vnet.MAC){done}}
 	f.asked[t] = s
 	f.ask(t, src)
 	s.timer = time.AfterFunc(probeWait/2, func() { f.again(t, s) })
@@ -129,7 +129,7 @@ func (f *finder) again(t target, s *search) {
 		return
 	}
 	f.ask(t, s.src)
-	s.timer = time.AfterFunc(probeWait/2, func() { f.end(t, s, false) })
+	s.timer = time.AfterFunc(probeWait/2, func() { f.end(t, s, vnet.MAC{}) })
 }
 
 // ask sends a probe. If it cannot be sent nobody answers.

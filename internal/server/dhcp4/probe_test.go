@@ -17,13 +17,13 @@ import (
 func TestProbe(t *testing.T) {
 	f := newFake(t, service(subnet("192.0.2.0/24", "192.0.2.50-192.0.2.53")))
 	f.SetGuest(guest(9, "192.0.2.77"))
-	f.squat = map[netip.Addr]bool{ip("192.0.2.50"): true, ip("192.0.2.51"): true}
+	f.squat = map[netip.Addr]vnet.MAC{ip("192.0.2.50"): mac(99), ip("192.0.2.51"): mac(99)}
 	a := f.dora(msg{mac: mac(1), requested: "192.0.2.50"})
-	if f.squat[a] || len(f.probed) == 0 || f.probed[len(f.probed)-1] != a {
+	if !f.squat[a].IsZero() || len(f.probed) == 0 || f.probed[len(f.probed)-1] != a {
 		t.Fatalf("got %v after looking for %v", a, f.probed)
 	}
 	b := f.dora(msg{mac: mac(2), requested: "192.0.2.51"})
-	if f.squat[b] || a == b {
+	if !f.squat[b].IsZero() || a == b {
 		t.Errorf("got %v, another has %v", b, a)
 	}
 	// Nothing is left.
@@ -39,6 +39,17 @@ func TestProbe(t *testing.T) {
 	f.dora(msg{mac: mac(9)})
 	if len(f.probed) != n {
 		t.Errorf("%v was looked for again", f.probed[n:])
+	}
+}
+
+// The client itself may answer: it has the address still, and its lease was lost
+// here.
+func TestProbeAnsweredByTheClient(t *testing.T) {
+	f := newFake(t, service())
+	f.squat = map[netip.Addr]vnet.MAC{ip("192.0.2.50"): mac(1)}
+	m, _ := f.send(msg{kind: discover, mac: mac(1), requested: "192.0.2.50"}.bytes())
+	if m == nil || oaddr(m.YourIPAddr) != ip("192.0.2.50") || len(f.probed) != 1 {
+		t.Errorf("%v after looking for %v", m, f.probed)
 	}
 }
 
@@ -71,16 +82,16 @@ func TestProbeUnderWay(t *testing.T) {
 		other.Probe[0].Address == first.Probe[0].Address {
 		t.Fatalf("%+v, %+v, %+v", first, again, other)
 	}
-	out := f.Probed(first.Probe[0], false, f.now)
+	out := f.Probed(first.Probe[0], vnet.MAC{}, f.now)
 	if len(out.Send) != 1 || string(out.Send[0].Data[offXID:offXID+4]) != string(last[offXID:offXID+4]) {
 		t.Errorf("%+v", out)
 	}
-	if out = f.Probed(first.Probe[0], false, f.now); len(out.Send) != 0 {
+	if out = f.Probed(first.Probe[0], vnet.MAC{}, f.now); len(out.Send) != 0 {
 		t.Error("answered twice")
 	}
 	// The network stops meanwhile.
 	f.Abandon()
-	if out = f.Probed(other.Probe[0], false, f.now); len(out.Send) != 0 || len(f.probes)+len(f.probing) != 0 {
+	if out = f.Probed(other.Probe[0], vnet.MAC{}, f.now); len(out.Send) != 0 || len(f.probes)+len(f.probing) != 0 {
 		t.Errorf("%+v", out)
 	}
 }
@@ -94,14 +105,14 @@ func TestProbeTooLate(t *testing.T) {
 	}
 	p := out.Probe[0]
 	f.SetGuest(guest(2, p.Address.String()))
-	if m, _ := f.carryOut(f.Probed(p, false, f.now)); m == nil || oaddr(m.YourIPAddr) == p.Address {
+	if m, _ := f.carryOut(f.Probed(p, vnet.MAC{}, f.now)); m == nil || oaddr(m.YourIPAddr) == p.Address {
 		t.Errorf("offered what a port owns now: %v", m)
 	}
 	// Somebody answers for what its client got by another way meanwhile.
 	f.dora(msg{mac: mac(3)})
 	bound := f.claims[len(f.claims)-1].Address
 	f.probes[99] = &pending{req: f.req.keep(), lease: vnet.Lease{Subnet: "192.0.2.0/24"}}
-	f.carryOut(f.Probed(dhcp.Probe{Token: 99, Address: bound}, true, f.now))
+	f.carryOut(f.Probed(dhcp.Probe{Token: 99, Address: bound}, mac(99), f.now))
 	if en := f.Table().At(bound); en == nil || en.State != lease.Bound {
 		t.Errorf("a lease was lost: %+v", en)
 	}
@@ -126,7 +137,7 @@ func TestProbesAreBounded(t *testing.T) {
 // Rapid commit, too, looks first (RFC 4039 section 3).
 func TestProbeBeforeRapidCommit(t *testing.T) {
 	f := newFake(t, service(subnet("192.0.2.0/24", "192.0.2.50-192.0.2.51")))
-	f.squat = map[netip.Addr]bool{ip("192.0.2.50"): true}
+	f.squat = map[netip.Addr]vnet.MAC{ip("192.0.2.50"): mac(99)}
 	m, _ := f.send(msg{kind: discover, mac: mac(1), requested: "192.0.2.50", opts: []dhcpv4.Option{raw(optRapidCommit)}}.bytes())
 	if m == nil || m.MessageType() != ack || oaddr(m.YourIPAddr) != ip("192.0.2.51") || len(f.claims) != 1 {
 		t.Errorf("%v; claims %v", m, f.claims)
