@@ -35,6 +35,11 @@ var clients = []client{
 		g.sh(udhcpc6(g) + " -i eth0 -n -q -f -t 20 -T 2 -s " + g.net.write("udhcpc6.script", udhcpc6Script))
 	}},
 	{"dhcp6c", []string{"dhcp6c"}, "6", func(g *guest) { g.up(); g.dhcp6c("send ia-na 0; request domain-name-servers;", "id-assoc na 0 { };") }},
+	{"dhcp6crapid", []string{"dhcp6c"}, "6", func(g *guest) {
+		g.up()
+		g.dhcp6c("send ia-na 0, rapid-commit; request domain-name-servers;", "id-assoc na 0 { };")
+		contains(g.t, g.Node, "cat "+filepath.Join(g.Dir(), "dhcp6c.log"), "get DHCP option rapid commit", "!send request")
+	}},
 	{"cloudinit", []string{"cloud-init"}, "46", func(g *guest) { g.cloudInit() }},
 }
 

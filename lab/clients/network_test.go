@@ -28,7 +28,7 @@ type network struct {
 func newNetwork(t *testing.T, keys string) *network {
 	t.Helper()
 	w := theWorld(t)
-	i := w.number()
+	i := int(w.networks.Add(1))
 	n := &network{world: w, t: t, name: fmt.Sprintf("n%d", i)}
 	n.prefix4 = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, byte(i), 0}), 24)
 	n.prefix6 = netip.MustParsePrefix(fmt.Sprintf("2001:db8:77:%x::/64", i))

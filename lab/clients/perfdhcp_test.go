@@ -8,9 +8,10 @@ import (
 )
 
 // TestPerfdhcp: Kea's load generator plays a hundred clients behind one card,
-// and none of them is left without an answer to each of its messages: four in
-// both families, two with rapid commit. The clients are one guest's, whose port
-// has its address, and a stranger's, who is given as many as it asks for.
+// and none of them is left without an answer to each of its messages, four in
+// both families. (With rapid commit it ends at the first Reply, in Kea 2.2; see
+// dhcp6crapid for that.) The clients are one guest's, whose port has its
+// address, and a stranger's, who is given as many as it asks for.
 func TestPerfdhcp(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "perfdhcp")
@@ -18,7 +19,6 @@ func TestPerfdhcp(t *testing.T) {
 	n.set("dhcp.relays=" + n.prefix4.String()) // in DHCPv4 it plays a relay
 	for _, tc := range []struct{ name, args string }{
 		{"sarr", "-6"},
-		{"rapid", "-6 -c -i -g single"}, // it cannot with threads
 		{"dora", "-4"},
 	} {
 		for _, who := range []string{"port", "stranger"} {
@@ -42,13 +42,9 @@ func TestPerfdhcp(t *testing.T) {
 					g.sh("ip addr add " + a.String() + "/24 dev eth0")
 				}
 				out := g.sh("perfdhcp " + tc.args + " -l eth0 -r 100 -n 100 -R 100 -W 2000000 || true")
-				exchanges := regexp.MustCompile(`sent packets: 1[0-9][0-9]\n`).FindAllString(out, -1) // a few more than asked for
-				want := 2
-				if tc.name == "rapid" {
-					want = 1
-				}
-				if len(exchanges) != want {
-					t.Errorf("%d exchanges were made a hundred times, want %d", len(exchanges), want)
+				// A few more than asked for may be made.
+				if exchanges := regexp.MustCompile(`sent packets: 1[0-9][0-9]\n`).FindAllString(out, -1); len(exchanges) != 2 {
+					t.Errorf("%d exchanges were made a hundred times, want 2", len(exchanges))
 				}
 				for _, m := range regexp.MustCompile(`(drops|orphans|rejected leases): ([0-9]+)\n`).FindAllStringSubmatch(out, -1) {
 					if m[2] != "0" {

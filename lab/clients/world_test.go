@@ -53,7 +53,8 @@ type world struct {
 	daemon *topo.Proc
 	files  string // directory that every node sees, below the lab's
 
-	numbers atomic.Int64 // of networks and guests
+	networks atomic.Int64
+	numbers  atomic.Int64 // of all else
 }
 
 var (
@@ -148,7 +149,7 @@ func (w *world) decode(t *testing.T, v any, command string) {
 	}
 }
 
-// number is one that nobody else gets.
+// number is one that nobody else gets; networks are counted apart.
 func (w *world) number() int { return int(w.numbers.Add(1)) }
 
 // eventually polls with patience.
