@@ -17,12 +17,31 @@ import (
 func leases() noun[Lease] {
 	return noun[Lease]{
 		kind: vnet.KindLease, plural: "leases",
-		prepare: func(ctx context.Context, n *names, q Query, items []vnet.Object) {
-			if len(items) > 16 {
-				n.learn(ctx, Query{Kind: vnet.KindPort, Project: q.Project, Network: q.Network, AllProjects: q.AllProjects})
-			}
-		},
-		view: func(ctx context.Context, n *names, o vnet.Object) Lease { return n.lease(ctx, o.(*vnet.Lease)) },
+		prepare: learnNames,
+		view:    func(ctx context.Context, n *names, o vnet.Object) Lease { return n.lease(ctx, o.(*vnet.Lease)) },
+	}
+}
+
+// fewNames is up to how many names are read one by one rather than all of their
+// kind at once.
+const fewNames = 16
+
+// learnNames reads the names of what a page of leases belongs to. Ports there
+// may be as many as leases: all of them are read only within one network.
+func learnNames(ctx context.Context, n *names, q Query, items []vnet.Object) {
+	nets, ports := map[vnet.ID]bool{}, map[vnet.ID]bool{}
+	for _, o := range items {
+		l := o.(*vnet.Lease)
+		nets[l.Network] = true
+		if l.Port != "" {
+			ports[l.Port] = true
+		}
+	}
+	if len(nets) > fewNames {
+		n.learn(ctx, Query{Kind: vnet.KindNetwork, Project: q.Project, AllProjects: q.AllProjects})
+	}
+	if len(ports) > fewNames && q.Network != "" {
+		n.learn(ctx, Query{Kind: vnet.KindPort, Project: q.Project, Network: q.Network, AllProjects: q.AllProjects})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -111,6 +112,10 @@ func List[T any, P noun[T]](ctx context.Context, c *Client, s Scope) ([]P, error
 	return out, nil
 }
 
+// leasePage is how many leases are asked for at a time, of which there may be very
+// many: a page is some hundred kilobytes.
+const leasePage = 2000
+
 // ListRaw reads all items below /v1/PLURAL, page by page, as they come.
 func (c *Client) ListRaw(ctx context.Context, plural string, q url.Values) ([]json.RawMessage, error) {
 	items, _, err := c.list(ctx, plural, q)
@@ -121,6 +126,9 @@ func (c *Client) list(ctx context.Context, plural string, q url.Values) (items [
 	query := url.Values{}
 	for k, v := range q {
 		query[k] = v
+	}
+	if plural == Plural(vnet.KindLease) && query.Get("limit") == "" {
+		query.Set("limit", strconv.Itoa(leasePage))
 	}
 	out := []json.RawMessage{}
 	for {
