@@ -141,10 +141,11 @@ func (e *engine) pick(r *request, c *client, a *answer, sub *plan.Subnet, now ti
 	e.wishes = w.Addresses
 	e.recognise(r, c, a.ia, sub.ID)
 	if e.inherits(c) {
+		w.Former = e.former(c)
 		// A guest that was installed anew, or whose loader and system have names
 		// of their own, goes on with what its port has.
 		w.Inherits = func(en *lease.Entry) bool {
-			others := r.has(a.ia.prefixes, en.Lease.IAID) && (c.port != "" || en.Lease.DUID == r.duid)
+			others := en.Lease.IAID != a.ia.iaid && r.has(a.ia.prefixes, en.Lease.IAID)
 			return !others && !slices.Contains(e.given, en.Lease.Address)
 		}
 	}

@@ -168,11 +168,18 @@ func (e *engine) remember(k known, w whom) {
 func (e *engine) loaded(l *vnet.Lease) {
 	switch {
 	case l.DUID == "":
+		return
 	case l.Port != "":
 		e.remember(known{duid: l.DUID, any: true}, whom{port: l.Port})
 		e.remember(known{duid: l.DUID, iaid: l.IAID}, whom{port: l.Port})
 	case !l.MAC.IsZero():
 		e.remember(known{duid: l.DUID, iaid: l.IAID}, whom{mac: l.MAC})
+	}
+	if l.Port != "" && !l.MAC.IsZero() && e.cards[l.MAC] != l.Port {
+		if len(e.cards) >= maxKnown {
+			clear(e.cards)
+		}
+		e.cards[l.MAC] = l.Port
 	}
 }
 
@@ -253,6 +260,21 @@ func clientName(port vnet.ID, mac vnet.MAC, duid string, iaid uint32) string {
 // addresses than by default, it may be many guests, and each has its own.
 func (e *engine) inherits(c *client) bool {
 	return c.port != "" || c.seen && e.Service().DHCP.Limit <= lease.DefaultLimit
+}
+
+// former is whom a client's addresses counted against before, if its MAC was a
+// port's that is gone, as ports are that were made for somebody else's devices,
+// or nobody's port.
+func (e *engine) former(c *client) string {
+	switch old := e.cards[c.mac]; {
+	case !c.seen || c.mac.IsZero():
+		return ""
+	case old != "" && old != c.port && e.Guest(old) == nil:
+		return "port:" + string(old)
+	case c.port != "":
+		return "mac:" + c.mac.String()
+	}
+	return ""
 }
 
 // recognise gives what a client has, from before its MAC was seen, to it.

@@ -24,7 +24,9 @@ type engine struct {
 	duid  []byte // the server's
 	holds map[vnet.ID]hold
 	// known are the DUIDs and IAIDs that were seen with somebody.
-	known   map[known]whom
+	known map[known]whom
+	// cards are the ports that MACs with dynamic leases had.
+	cards   map[vnet.MAC]vnet.ID
 	grants  map[netip.Addr]grant
 	accepts acceptors
 
@@ -59,7 +61,7 @@ type message struct {
 // a secret guests are never told to ask again.
 func newEngine(host string, duid, secret []byte) *engine {
 	e := &engine{
-		duid: duid, holds: make(map[vnet.ID]hold), known: make(map[known]whom), grants: make(map[netip.Addr]grant),
+		duid: duid, holds: make(map[vnet.ID]hold), known: make(map[known]whom), cards: make(map[vnet.MAC]vnet.ID), grants: make(map[netip.Addr]grant),
 		accepts: acceptors{secret: secret, clients: make(map[string]*acceptor)},
 		pending: make(map[uint64]*pending), waiting: make(map[messageKey]bool),
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -234,6 +235,35 @@ func TestMACThatIsSeenLater(t *testing.T) {
 	m.seen = vnet.MAC{}
 	if got := f.lease(m)[0]; got != first {
 		t.Errorf("without its MAC, after a restart: had %v, got %v", first, got)
+	}
+}
+
+// A port that is made for somebody else's device is another one after each time
+// that it was plugged; so may be what was a stranger first.
+func TestLeaseOfPortsThatComeAndGo(t *testing.T) {
+	f := newFake(t, service(subnet("2001:db8:1::/64"), delegation("2001:db8:f000::/40", 56)))
+	first := ""
+	for i, port := range []vnet.ID{"", "one", "two", "", "three"} {
+		if port != "" {
+			f.SetGuest(plan.Guest{Port: port, Network: "net", MAC: mac(1)})
+		}
+		m := msg{kind: dhcpv6.MessageTypeSolicit, duid: duidUUID(i), ias: []string{"1"}, pds: []string{"1"}, rapid: true, seen: mac(1), port: port}
+		got := f.ask(m)
+		if first == "" {
+			first = got
+		}
+		if got != first {
+			t.Errorf("as port %q: had %s, got %s", port, first, got)
+		}
+		if i == 2 { // the server starts anew
+			claims := f.claims
+			f = newFake(t, *f.Service())
+			for _, l := range claims {
+				f.Load(l, f.now)
+			}
+			f.SetGuest(plan.Guest{Port: port, Network: "net", MAC: mac(1)})
+		}
+		f.RemoveGuest(port)
 	}
 }
 

@@ -44,8 +44,9 @@ type Wish struct {
 	// Beside is how many the holder is being given elsewhere.
 	Beside int
 	// Inherits, if set, says which of the holder's other entries a client that
-	// has none takes over.
+	// has none takes over, or of those of Former, whom the holder was before.
 	Inherits func(*Entry) bool
+	Former   string
 }
 
 // Choose returns a dynamic address of a subnet that gives some: the one that
@@ -62,7 +63,9 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 	p := b.pools[sub.ID]
 	e := b.table.Find(w.Client, sub.ID)
 	if e == nil && w.Inherits != nil {
-		e = b.heirloom(w, sub)
+		if e = b.heirloom(w, w.Holder, sub); e == nil && w.Former != "" {
+			e = b.heirloom(w, w.Former, sub)
+		}
 	}
 	had := e != nil && e.Lease.Length == p.piece && b.Usable(sub, e.Lease.Address)
 	if had && e.State != Idle {
@@ -91,10 +94,11 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 		})
 }
 
-// heirloom returns what the client takes over in a subnet, or nil.
-func (b *Book) heirloom(w *Wish, sub *plan.Subnet) *Entry {
+// heirloom returns what the client takes over in a subnet of what a holder has,
+// or nil.
+func (b *Book) heirloom(w *Wish, holder string, sub *plan.Subnet) *Entry {
 	var found *Entry
-	for e := range b.table.Of(w.Holder) {
+	for e := range b.table.Of(holder) {
 		if e.Client == "" || e.Lease.Subnet != sub.ID || e.Lease.Length != b.pools[sub.ID].piece || !w.Inherits(e) {
 			continue
 		}
