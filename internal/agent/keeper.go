@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
@@ -106,6 +107,10 @@ func (k *keeper) run(ctx context.Context) {
 			start := time.Now()
 			if err := k.write(x); err != nil {
 				k.log.Warn("snapshot not kept", "file", k.file, "error", err)
+			}
+			if len(x.objects) > manyLeases {
+				x.objects = nil
+				debug.FreeOSMemory() // what encoding them took is as much again
 			}
 			pause := time.NewTimer(min(10*time.Since(start), time.Minute))
 			select {
