@@ -174,6 +174,7 @@ func (e *engine) loaded(l *vnet.Lease) {
 		e.remember(known{duid: l.DUID, iaid: l.IAID}, whom{port: l.Port})
 	case !l.MAC.IsZero():
 		e.remember(known{duid: l.DUID, iaid: l.IAID}, whom{mac: l.MAC})
+		delete(e.cards, l.MAC)
 	}
 	if l.Port != "" && !l.MAC.IsZero() && e.cards[l.MAC] != l.Port {
 		if len(e.cards) >= maxKnown {
