@@ -184,7 +184,14 @@ func (b *Book) Load(l vnet.Lease, now time.Time) {
 		b.rules.Loaded(&l)
 	}
 	client := b.rules.Client(&l)
-	e := b.entry(&l, client, Holder(&l, b.rules.How, client), Bound, l.Expires)
+	holder := Holder(&l, b.rules.How, client)
+	if old != nil && client != "" && old.Client == client {
+		holder = old.Holder // which the lease may not tell
+	}
+	if b.isEcho(old, &l, client, holder) {
+		return
+	}
+	e := b.entry(&l, client, holder, Bound, l.Expires)
 	switch {
 	case l.Declined:
 		e.State, e.Client = Declined, ""
@@ -201,4 +208,12 @@ func (b *Book) Load(l vnet.Lease, now time.Time) {
 		e.State, e.Until = Idle, time.Time{}
 	}
 	b.table.Put(e)
+}
+
+// isEcho reports whether a lease says no more than is known: most of them come
+// back from the store soon after they were claimed.
+func (b *Book) isEcho(old *Entry, l *vnet.Lease, client, holder string) bool {
+	return old != nil && old.State == Bound && !l.Declined && l.How == b.rules.How &&
+		old.Client == client && old.Holder == holder && old.Lease.Subnet == l.Subnet && old.Lease.Length == l.Length &&
+		old.Lease.Via == l.Via && old.Lease.Hostname == l.Hostname && !l.Expires.IsZero() && !l.Expires.After(old.Until)
 }

@@ -236,6 +236,35 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// What the store says of a lease soon after it was given changes nothing, and
+// least of all for the worse.
+func TestEcho(t *testing.T) {
+	b := newTestBook(subnet("2001:db8::/64"))
+	a, _ := b.give("x", start)
+	e := b.table.At(a)
+	l := b.Whole(e)
+	l.Client = "x"
+	b.Load(l, start)
+	earlier := l
+	earlier.Expires = l.Expires.Add(-time.Minute)
+	b.Load(earlier, start)
+	if got := b.table.At(a); got != e || !got.Until.Equal(start.Add(time.Hour)) {
+		t.Errorf("%+v", got)
+	}
+	for what, change := range map[string]func(*vnet.Lease){
+		"longer": func(l *vnet.Lease) { l.Expires = l.Expires.Add(time.Hour) }, "declined": func(l *vnet.Lease) { l.Declined = true },
+		"another's": func(l *vnet.Lease) { l.Client = "y" }, "named": func(l *vnet.Lease) { l.Hostname = "n" },
+	} {
+		b.Load(l, start)
+		before := b.table.At(a)
+		n := l
+		change(&n)
+		if b.Load(n, start); b.table.At(a) == before {
+			t.Errorf("%s: not taken in", what)
+		}
+	}
+}
+
 // An offer that nobody takes up does not cost a client the memory of what it
 // had.
 func TestOfferKeepsMemory(t *testing.T) {
