@@ -221,7 +221,7 @@ func TestReservations(t *testing.T) {
 }
 
 func TestAdmitPorts(t *testing.T) {
-	svc := service()
+	svc := service(subnet("2001:db8:1::/64"), delegation("2001:db8:f000::/40", 56))
 	svc.Admit = vnet.AdmitPorts
 	f := newFake(t, svc)
 	f.SetGuest(guest(1, "2001:db8:1::11"))
@@ -233,6 +233,9 @@ func TestAdmitPorts(t *testing.T) {
 	}
 	if f.Table().Len() != 0 {
 		t.Error("state is kept for a stranger")
+	}
+	if p := f.prefix(msg{duid: duidLL(mac(1)), pds: []string{"1"}}); p.Bits() != 56 {
+		t.Errorf("a port's prefix: %v", p)
 	}
 }
 
