@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -45,9 +46,9 @@ func runLeases(ctx context.Context, b *bench) (section, error) {
 	for _, want := range []struct {
 		process string
 		most    float64
-	}{{"sextant agent", wantAgent}, {"sextant control", wantControl}} {
+	}{{" agent", wantAgent}, {" control", wantControl}} {
 		for _, m := range w.memory {
-			if m.process == want.process {
+			if strings.HasSuffix(m.process, want.process) {
 				out.targets = append(out.targets, fmt.Sprintf("%s: at most %.0f MB anonymous: %s MB, %s", m.process, want.most,
 					number(megabytes(m.anonymous)), verdict(megabytes(m.anonymous) <= want.most)))
 			}
