@@ -130,6 +130,8 @@ table bridge sextant {
 	set no4 { type ifname; }
 	set no6 { type ifname; }
 	set nodefault { type ifname; }
+	set asking { type ifname; }
+	set asked { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	set told { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	set withheld { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	chain prerouting {
@@ -139,9 +141,15 @@ table bridge sextant {
 		iifname @ports jump hear
 	}
 	chain hear {
-		icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld-listener-done, mld2-listener-report } jump tell
+		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld-listener-done, mld2-listener-report } jump tell
 		ether type arp jump tell
-		udp dport { 67, 547 } jump tell
+		icmpv6 type nd-router-solicit jump ask
+		udp dport { 67, 547 } jump ask
+	}
+	chain ask {
+		iifname != @asking goto tell
+		update @asked { iifname limit rate over 200/second burst 400 packets } drop
+		log group %[1]d
 	}
 	chain tell {
 		update @told { iifname limit rate over 50/second burst 100 packets } return

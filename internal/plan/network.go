@@ -134,6 +134,11 @@ func (p *networkPlan) planPorts() {
 // portElements are the elements of the bridge table for one bridge port.
 func portElements(link string, n *vnet.Network, mode map[vnet.Family]vnet.Egress) []Item {
 	out := []Item{Element{"", "bridge", "ports", quote(link), ""}}
+	if n.DHCP.Limit < vnet.DHCPNoLimit {
+		// Who floods the servers is to be heard less, not the others: each answer
+		// to somebody new also takes a place in the kernel's table of neighbours.
+		out = append(out, Element{"", "bridge", "asking", quote(link), ""})
+	}
 	if mode[vnet.IPv4] == vnet.EgressNone && !n.IPv4.L2 {
 		out = append(out, Element{"", "bridge", "no4", quote(link), ""})
 	}

@@ -15,7 +15,7 @@ import (
 type DHCPPolicy struct {
 	RapidCommit *bool          `json:"rapidCommit,omitempty" doc:"two messages instead of four for guests that ask (RFC 9915, RFC 4039); default true"`
 	Relays      []netip.Prefix `json:"relays,omitempty" doc:"relays that are believed what they say of guests: options 79, 18, 37 and 82; default none"`
-	Limit       int            `json:"limit,omitempty" doc:"most dynamic addresses of a family that one port, or one MAC without a port, may hold; default 16"`
+	Limit       int            `json:"limit,omitempty" doc:"most dynamic addresses of a family that one port, or one MAC without a port, may hold; default 16. Below 65536 a port may also ask (DHCP, router solicitations) no more than 200 times a second"`
 	Probe       *bool          `json:"probe,omitempty" doc:"look whether a free IPv4 address answers before it is offered; default true"`
 	Preference  int            `json:"preference,omitempty" doc:"of this server among others, 0 to 255 (DHCPv6 option 7)"`
 	Preferred   Duration       `json:"preferred,omitempty" doc:"preferred lifetime of IPv6 leases; default 5/8 of leaseTime"`
@@ -25,6 +25,10 @@ type DHCPPolicy struct {
 	V6Only      *Duration      `json:"v6only,omitempty" doc:"guests that can do without IPv4 do so for this long (RFC 8925); default they are not told to"`
 	Options     []DHCPOption   `json:"options,omitempty" doc:"further options, FAMILY:CODE=TYPE:VALUE, for example 4:252=text:http://wpad/wpad.dat"`
 }
+
+// DHCPNoLimit is the highest DHCPPolicy.Limit: with it a port may also ask as
+// often as it likes.
+const DHCPNoLimit = 65536
 
 // BootPolicy says what guests boot from over the network.
 type BootPolicy struct {
@@ -234,8 +238,8 @@ var serverCodes = map[Family]map[uint16]bool{
 }
 
 func (p *DHCPPolicy) validate() error {
-	if p.Limit < 0 || p.Limit > 65536 {
-		return Invalid("dhcp.limit", "%d is not between 1 and 65536", p.Limit)
+	if p.Limit < 0 || p.Limit > DHCPNoLimit {
+		return Invalid("dhcp.limit", "%d is not between 1 and %d", p.Limit, DHCPNoLimit)
 	}
 	if p.Preference < 0 || p.Preference > 255 {
 		return Invalid("dhcp.preference", "%d is not between 0 and 255", p.Preference)
