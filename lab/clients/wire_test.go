@@ -126,10 +126,10 @@ var (
 	anyAddress [16]byte
 )
 
-// solicitFrame is a Solicit as a client with the MAC sends it.
-func solicitFrame(m [6]byte, message []byte) []byte {
+// solicitFrame is a Solicit of a client.
+func solicitFrame(m [6]byte, from [16]byte, message []byte) []byte {
 	udp := append([]byte{546 >> 8, 546 & 255, 547 >> 8, 547 & 255, byte((len(message) + 8) >> 8), byte(len(message) + 8), 0, 0}, message...)
-	return ipv6(m, linkLocal(m), allServers, 17, 1, udp, 6)
+	return ipv6(m, from, allServers, 17, 1, udp, 6)
 }
 
 // discoverFrame is a broadcast of a client with the MAC that has no address.
