@@ -62,6 +62,21 @@ func (e *engine) identify(r *request) client {
 	return c
 }
 
+// unheard reports whether a stranger wants something of which nobody can tell to
+// whom it would go, on a network where that can be told of others. Hearing is
+// limited for each port, so these are of a port that floods us with made up
+// addresses, or they come a moment too early: who repeats itself is heard. Who
+// has a lease is known by its DUID and IAID. Where one may have more than by default, they are served.
+func (e *engine) unheard(r *request, c *client) bool {
+	switch r.kind {
+	case kindSolicit, kindRequest, kindRenew, kindRebind:
+	default:
+		return false
+	}
+	return e.hears && r.MAC.IsZero() && r.Port == "" && len(r.hops) == 0 &&
+		c.guest == nil && len(c.kept)+len(c.going) == 0 && e.learnt(r) == (whom{}) && e.Service().DHCP.Limit <= lease.DefaultLimit
+}
+
 // on reports whether a subnet is on the client's link.
 func (e *engine) on(r *request, sub *plan.Subnet) bool {
 	return !r.link.IsValid() || sub.Prefix.Contains(r.link)

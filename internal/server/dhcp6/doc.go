@@ -49,9 +49,11 @@
 // counts as one guest.
 //
 // Limits: dhcp.limit dynamic addresses and prefixes for each port, else MAC,
-// else peer. Advertised addresses of wide pools are not remembered, since they
-// follow from the client; of strangers in narrow ones a quarter is. The last
-// prefixes of a pool and half of the claims under way are for ports.
+// else peer. Where guests are heard at their ports, strangers that were not are
+// not served until they are, since one port could make up any number of them.
+// Advertised addresses of wide pools are not remembered, since they follow from
+// the client; of strangers in narrow ones a quarter is. The last prefixes of a
+// pool and half of the claims under way are for ports.
 //
 // Guests that accept it are told to renew at once when a prefix or an option
 // changes (Reconfigure, RFC 9915 section 18.3.11, by its key protocol). Their

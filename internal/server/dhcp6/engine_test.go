@@ -215,7 +215,7 @@ func TestReservations(t *testing.T) {
 			t.Errorf("got %v, want %s", got, want)
 		}
 	}
-	if got := f.lease(msg{duid: duidUUID(1), ias: []string{"6"}}); got[0] == ip("2001:db8:1::1:5") {
+	if got := f.lease(msg{duid: duidUUID(1), ias: []string{"6"}, seen: mac(1)}); got[0] == ip("2001:db8:1::1:5") {
 		t.Error("an address reserved for one IA went to another")
 	}
 }

@@ -8,7 +8,9 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/server/lease"
+	"github.com/sextant-net/sextant/internal/vnet"
 )
 
 // Strangers with ever new DUIDs and MACs cost hardly anything, and guests that
@@ -63,6 +65,42 @@ func TestFloodOfRequests(t *testing.T) {
 	f.Table().Expire(f.now)
 	if f.Table().Len() != 0 {
 		t.Errorf("%d addresses are left", f.Table().Len())
+	}
+}
+
+// Where guests are heard at their ports, a port that makes up addresses faster
+// than it can be heard gets nothing for those that were not.
+func TestUnheardStrangers(t *testing.T) {
+	for _, limit := range []int{0, 1000} {
+		svc := service()
+		svc.DHCP.Limit = limit
+		f := newFake(t, svc)
+		f.SetGuest(guest(1, "2001:db8:1::11"))
+		f.SetReservations([]vnet.Reservation{{DUID: ipam.DUID(duidUUID(7)).String(), Address: ip("2001:db8:1::7")}})
+		early := msg{duid: duidUUID(1), peer: linkLocal(mac(7)), ias: []string{"1"}}
+		f.lease(early) // nobody was heard yet: it may be that nobody ever is
+		f.lease(msg{duid: duidUUID(2), seen: mac(8), ias: []string{"1"}})
+		for i := range 50 {
+			m := msg{kind: dhcpv6.MessageTypeSolicit, duid: duidUUID(100 + i), peer: linkLocal(mac(100 + i)), ias: []string{"1"}, rapid: true}
+			if got := f.ask(m); (got == "silence") != (limit == 0) {
+				t.Fatalf("limit %d: %s", limit, got)
+			}
+		}
+		if n := f.Table().Len(); limit == 0 && n != 2 {
+			t.Errorf("%d leases", n)
+		}
+		if got := f.ask(msg{kind: dhcpv6.MessageTypeRenew, duid: duidUUID(2), ias: []string{"1=" + f.claims[1].Address.String()}, server: true}); !strings.Contains(got, "/3600") {
+			t.Errorf("a guest that was heard when it got its lease: %s", got)
+		}
+		if got := f.lease(msg{duid: duidLL(mac(1)), ias: []string{"1"}})[0]; got != ip("2001:db8:1::11") {
+			t.Errorf("a port: %v", got)
+		}
+		if got := f.lease(msg{duid: duidUUID(7), ias: []string{"1"}})[0]; got != ip("2001:db8:1::7") {
+			t.Errorf("a reservation: %v", got)
+		}
+		if got := f.ask(msg{kind: dhcpv6.MessageTypeInformationRequest}); got != "reply" {
+			t.Errorf("information: %s", got)
+		}
 	}
 }
 

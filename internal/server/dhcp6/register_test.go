@@ -55,7 +55,7 @@ func TestRegistration(t *testing.T) {
 	if f.Table().At(ip(a)).State != lease.Foreign || f.Table().Held("mac:"+mac(7).String()) != 0 {
 		t.Errorf("%+v", f.Table().At(ip(a)))
 	}
-	if got := f.lease(msg{duid: duidUUID(3), ias: []string{"1=" + a}}); got[0] == ip(a) {
+	if got := f.lease(msg{duid: duidUUID(3), ias: []string{"1=" + a}, seen: mac(3)}); got[0] == ip(a) {
 		t.Error("an address that somebody made was given to somebody else")
 	}
 }
@@ -86,7 +86,7 @@ func TestRegistrationsThatAreIgnored(t *testing.T) {
 		t.Errorf("unicast: %v", err)
 	}
 	// Not an address that was given to somebody.
-	given := f.lease(msg{duid: duidUUID(3), ias: []string{"1"}})[0]
+	given := f.lease(msg{duid: duidUUID(3), ias: []string{"1"}, seen: mac(3)})[0]
 	if _, err := f.Receive(registers(given.String(), given.String()).packet(), f.now); !errors.Is(err, errAddress) {
 		t.Errorf("a lease: %v", err)
 	}

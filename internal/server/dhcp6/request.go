@@ -74,6 +74,7 @@ var (
 	errHops     = errors.New("through too many relays")
 	errRelay    = errors.New("from a relay that the network does not name")
 	errLink     = errors.New("a relay's for a link that the network does not have")
+	errUnheard  = errors.New("from a stranger who was not heard at any port yet")
 	errAddress  = errors.New("registers no address of its sender's")
 )
 
