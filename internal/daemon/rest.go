@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -13,12 +14,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// When memory is given back: once what a start needs has been used, and then
-// now and then.
+// When memory is given back: once what a start needs has been used, soon after
+// much was allocated and all is quiet again, and now and then.
 const (
 	restFirst = 10 * time.Second
 	restEvery = 5 * time.Minute
+	// restMuch is how many bytes are much, restQuiet how few allocated within
+	// restFirst are quiet.
+	restMuch  = 64 << 20
+	restQuiet = 8 << 20
 )
+
+// rest says when to give memory back.
+type rest struct {
+	looked, given uint64    // bytes allocated until then
+	at            time.Time // when memory was last given back
+}
+
+// due reports whether it is time, so many bytes having been allocated in all.
+func (r *rest) due(now time.Time, allocated uint64) bool {
+	quiet := allocated-r.looked < restQuiet
+	r.looked = allocated
+	if !r.at.IsZero() && now.Sub(r.at) < restEvery && (!quiet || allocated-r.given < restMuch) {
+		return false
+	}
+	r.at, r.given = now, allocated
+	return true
+}
 
 // GiveBack returns memory that the process holds and does not use to the
 // kernel, until ctx ends: free heap, and those pages of the program that only
@@ -26,18 +48,30 @@ const (
 // touching most of it, in each of our processes; what is used again is mapped
 // again from the page cache.
 func GiveBack(ctx context.Context) {
-	timer := time.NewTimer(restFirst)
-	defer timer.Stop()
+	ticker := time.NewTicker(restFirst)
+	defer ticker.Stop()
+	var r rest
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
-			debug.FreeOSMemory()
-			forgetProgram()
-			timer.Reset(restEvery)
+		case now := <-ticker.C:
+			if r.due(now, allocated()) {
+				debug.FreeOSMemory()
+				forgetProgram()
+			}
 		}
 	}
+}
+
+// allocated is how many bytes the program has allocated since its start.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return sample[0].Value.Uint64()
 }
 
 // forgetProgram unmaps the program's own pages that are as they are in the

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestCleanMappings: only what can be read again is given up.
@@ -61,4 +62,31 @@ func fileRSS(t *testing.T) int {
 	}
 	t.Fatal("no RssFile")
 	return 0
+}
+
+// TestRestDue: memory is given back after the start, soon after a burst has
+// ended, and now and then.
+func TestRestDue(t *testing.T) {
+	var r rest
+	now := time.Unix(1e9, 0)
+	for i, step := range []struct {
+		after     time.Duration
+		allocated uint64
+		want      bool
+	}{
+		{restFirst, 50 << 20, true},              // the start
+		{restFirst, 51 << 20, false},             // little
+		{restFirst, 300 << 20, false},            // much, and not quiet
+		{restFirst, 301 << 20, true},             // quiet again
+		{restFirst, 302 << 20, false},            // given back already
+		{restEvery, 302<<20 + 1, true},           // now and then
+		{restFirst, 302<<20 + restMuch/2, false}, // not quiet
+		{restFirst, 302<<20 + restMuch + 1, false},
+		{restFirst, 302<<20 + restMuch + 2, true}, // much in two parts
+	} {
+		now = now.Add(step.after)
+		if got := r.due(now, step.allocated); got != step.want {
+			t.Errorf("step %d: due %v, want %v", i, got, step.want)
+		}
+	}
 }

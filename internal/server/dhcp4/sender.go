@@ -112,7 +112,7 @@ func (s *senders) of(index int, message []byte) (mac vnet.MAC, ok bool) {
 	for range maxCopies {
 		n, from, err := unix.Recvfrom(s.fd, buf[:], unix.MSG_DONTWAIT)
 		if err != nil {
-			return mac, false
+			return vnet.MAC{}, false // mac is somebody else's by now
 		}
 		link, isLink := from.(*unix.SockaddrLinklayer)
 		if !isLink || link.Halen != 6 {

@@ -1,6 +1,7 @@
 package dhcp4
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -98,6 +99,37 @@ func TestKernelOnePortManyMACs(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// A message whose copy was lost is nobody's: not of the guests whose copies were
+// found while it was looked for.
+func TestKernelLostCopyIsNobodys(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	var s *senders
+	if err := l.router.Do(func() (err error) { s, err = openSenders(); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	l.guest.Run("ip", "addr", "add", "192.0.2.7/24", "dev", "eth0")
+	var c net.Conn
+	if err := l.guest.Do(func() (err error) { c, err = net.Dial("udp4", "192.0.2.1:67"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	other := msg{kind: discover, mac: mac(1)}.bytes()
+	lost := msg{kind: discover, mac: mac(2)}.bytes()
+	netnstest.Eventually(t, 10*time.Second, "a copy of another message", func() error {
+		// Nobody listens on the port: an error may be told here.
+		_, _ = c.Write(other)
+		if m, ok := s.of(1, lost); ok || m != (vnet.MAC{}) {
+			t.Errorf("a lost message is %v's", m)
+		}
+		if len(s.seen) == 0 {
+			return errors.New("nothing was seen")
+		}
+		return nil
+	})
 }
 
 // Copies whose messages never come are forgotten, and a copy is used once.
