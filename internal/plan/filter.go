@@ -34,6 +34,9 @@ func ProjectTag(project vnet.ID) string {
 // empty; the fragments' elements fill them. Every project that has a running
 // network in the namespace has a set of its links and two chains: networks of
 // one project reach each other, those of different ones never.
+//
+// DHCP is not tracked: nothing needs it, and a flood of solicitations must not
+// fill the host's table. What is redirected from an old gateway is.
 func chainsText(projects []string) string {
 	var b strings.Builder
 	b.WriteString(`table inet sextant {
@@ -97,6 +100,15 @@ func chainsText(projects []string) string {
 		icmpv6 type { echo-request, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept
 		meta l4proto igmp accept
 		drop
+	}
+	chain untracked-in {
+		type filter hook prerouting priority raw; policy accept;
+		udp dport 547 iifname @links notrack
+		udp dport 67 ip daddr 255.255.255.255 iifname @links notrack
+	}
+	chain untracked-out {
+		type filter hook output priority raw; policy accept;
+		udp sport 547 oifname @links notrack
 	}
 	chain prerouting {
 		type nat hook prerouting priority dstnat; policy accept;
