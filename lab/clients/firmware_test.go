@@ -35,7 +35,7 @@ func TestFirmware(t *testing.T) {
 	} {
 		t.Run(family, func(t *testing.T) {
 			t.Parallel()
-			i := w.number()
+			i := int(w.networks.Add(1))
 			keys := fmt.Sprintf(keys, i)
 			root := filepath.Join(w.files, fmt.Sprintf("firmware%d", i))
 			if err := os.MkdirAll(filepath.Join(root, "boot"), 0o755); err != nil {
