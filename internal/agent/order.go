@@ -227,6 +227,13 @@ func (w *orderWork) lease(r *vnet.LeaseRecord) *vnet.Lease {
 	if l.Family == vnet.IPv4 {
 		l.How = vnet.HowDHCPv4
 	}
+	// The servers find what a guest has by its subnet.
+	for i := range w.svc.Subnets {
+		if s := &w.svc.Subnets[i]; !s.Deprecated && s.Prefix.Contains(r.Address) {
+			l.Subnet = s.ID
+			break
+		}
+	}
 	if l.MAC.IsZero() && l.DUID != "" {
 		if d, err := ipam.ParseDUID(l.DUID); err == nil {
 			l.MAC, _ = d.MAC()
