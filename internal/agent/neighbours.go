@@ -18,6 +18,8 @@ const maxNeighbours = 1 << 16
 type neighbours struct {
 	mu   sync.RWMutex
 	seen map[neighbour]listen.Sender
+	// links are those of which anybody was heard.
+	links map[string]bool
 }
 
 type neighbour struct {
@@ -25,7 +27,9 @@ type neighbour struct {
 	addr netip.Addr
 }
 
-func newNeighbours() *neighbours { return &neighbours{seen: map[neighbour]listen.Sender{}} }
+func newNeighbours() *neighbours {
+	return &neighbours{seen: map[neighbour]listen.Sender{}, links: map[string]bool{}}
+}
 
 // hear remembers the sender of a packet.
 func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
@@ -60,13 +64,12 @@ func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 			break
 		}
 	}
-	n.seen[k] = who
+	n.seen[k], n.links[link] = who, true
 }
 
-// lookup says who uses an address.
+// lookup says who uses an address, and whether guests of the link are heard.
 func (n *neighbours) lookup(link string, a netip.Addr) (listen.Sender, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	who, ok := n.seen[neighbour{link, a.WithZone("")}]
-	return who, ok
+	return n.seen[neighbour{link, a.WithZone("")}], n.links[link]
 }

@@ -26,8 +26,9 @@ type Config struct {
 	Family vnet.Family
 	InNS   listen.InNS
 	Claims Claims
-	// Neighbour, if set, says which guest sent from an address on a link. It is
-	// called without any lock held.
+	// Neighbour, if set, says which guest sent from an address on a link, and
+	// whether guests of the link are heard at all. It is called without any lock
+	// held.
 	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)
 	// Granted, if set, is told of every address given to a port or a
 	// reservation. It must not block and must not call back into the server.

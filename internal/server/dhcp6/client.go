@@ -73,7 +73,7 @@ func (e *engine) unheard(r *request, c *client) bool {
 	default:
 		return false
 	}
-	return e.hears && r.MAC.IsZero() && r.Port == "" && len(r.hops) == 0 &&
+	return e.packet.Heard && r.MAC.IsZero() && r.Port == "" && len(r.hops) == 0 &&
 		c.guest == nil && len(c.kept)+len(c.going) == 0 && e.learnt(r) == (whom{}) && e.Service().DHCP.Limit <= lease.DefaultLimit
 }
 

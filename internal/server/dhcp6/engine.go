@@ -32,7 +32,6 @@ type engine struct {
 
 	told    []option // of the network
 	reports bool     // guests may register addresses of their own
-	hears   bool     // guests of the network are heard behind the guard
 
 	pending map[uint64]*pending
 	waiting map[messageKey]bool // messages whose answers wait for claims
@@ -116,7 +115,6 @@ func (e *engine) Receive(p listen.Packet, now time.Time) (dhcp.Effects, error) {
 func (e *engine) handle(p listen.Packet, tries int, now time.Time) (dhcp.Effects, error) {
 	e.packet, e.tries, e.now = p, tries, now
 	r := &e.req
-	e.hears = e.hears || !p.MAC.IsZero()
 	if err := r.parse(p); err != nil {
 		return dhcp.Effects{}, err
 	}

@@ -89,6 +89,7 @@ type msg struct {
 	extra  []dhcpv6.Option
 	peer   netip.Addr
 	seen   vnet.MAC
+	heard  bool     // others are seen, too
 	port   vnet.ID  // where it came in
 	pds    []string // "IAID" or "IAID=prefix,prefix"
 	via    []relay  // outermost first
@@ -158,7 +159,7 @@ func (m msg) packet() listen.Packet {
 	if !m.peer.IsValid() {
 		m.peer = private
 	}
-	p := listen.Packet{From: m.peer, Sender: listen.Sender{MAC: m.seen, Port: m.port}, Data: d.ToBytes()}
+	p := listen.Packet{From: m.peer, Sender: listen.Sender{MAC: m.seen, Port: m.port}, Heard: m.heard, Data: d.ToBytes()}
 	for i := len(m.via) - 1; i >= 0; i-- {
 		r := m.via[i]
 		f := &dhcpv6.RelayMessage{MessageType: dhcpv6.MessageTypeRelayForward, HopCount: uint8(len(m.via) - 1 - i), PeerAddr: p.From.AsSlice(), LinkAddr: net.IPv6zero}

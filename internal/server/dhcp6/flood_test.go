@@ -79,9 +79,10 @@ func TestUnheardStrangers(t *testing.T) {
 		f.SetReservations([]vnet.Reservation{{DUID: ipam.DUID(duidUUID(7)).String(), Address: ip("2001:db8:1::7")}})
 		early := msg{duid: duidUUID(1), peer: linkLocal(mac(7)), ias: []string{"1"}}
 		f.lease(early) // nobody was heard yet: it may be that nobody ever is
+		heard := func(m msg) msg { m.heard = true; return m }
 		f.lease(msg{duid: duidUUID(2), seen: mac(8), ias: []string{"1"}})
 		for i := range 50 {
-			m := msg{kind: dhcpv6.MessageTypeSolicit, duid: duidUUID(100 + i), peer: linkLocal(mac(100 + i)), ias: []string{"1"}, rapid: true}
+			m := msg{kind: dhcpv6.MessageTypeSolicit, duid: duidUUID(100 + i), peer: linkLocal(mac(100 + i)), ias: []string{"1"}, rapid: true, heard: true}
 			if got := f.ask(m); (got == "silence") != (limit == 0) {
 				t.Fatalf("limit %d: %s", limit, got)
 			}
@@ -89,13 +90,13 @@ func TestUnheardStrangers(t *testing.T) {
 		if n := f.Table().Len(); limit == 0 && n != 2 {
 			t.Errorf("%d leases", n)
 		}
-		if got := f.ask(msg{kind: dhcpv6.MessageTypeRenew, duid: duidUUID(2), ias: []string{"1=" + f.claims[1].Address.String()}, server: true}); !strings.Contains(got, "/3600") {
+		if got := f.ask(heard(msg{kind: dhcpv6.MessageTypeRenew, duid: duidUUID(2), ias: []string{"1=" + f.claims[1].Address.String()}, server: true})); !strings.Contains(got, "/3600") {
 			t.Errorf("a guest that was heard when it got its lease: %s", got)
 		}
-		if got := f.lease(msg{duid: duidLL(mac(1)), ias: []string{"1"}})[0]; got != ip("2001:db8:1::11") {
+		if got := f.lease(heard(msg{duid: duidLL(mac(1)), ias: []string{"1"}}))[0]; got != ip("2001:db8:1::11") {
 			t.Errorf("a port: %v", got)
 		}
-		if got := f.lease(msg{duid: duidUUID(7), ias: []string{"1"}})[0]; got != ip("2001:db8:1::7") {
+		if got := f.lease(heard(msg{duid: duidUUID(7), ias: []string{"1"}}))[0]; got != ip("2001:db8:1::7") {
 			t.Errorf("a reservation: %v", got)
 		}
 		if got := f.ask(msg{kind: dhcpv6.MessageTypeInformationRequest}); got != "reply" {

@@ -19,7 +19,8 @@ type Config struct {
 	// section 11), the same for the life of the installation's host.
 	DUID []byte
 	// Neighbour, if set, says which guest sent from the address on the link, as
-	// seen behind the guard. Its word is final.
+	// seen behind the guard, and whether guests of the link are seen there at all.
+	// Its word is final.
 	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)
 	// Granted, if set, is told of every address given to a port or a
 	// reservation: these need no claim, and are answered without waiting. It

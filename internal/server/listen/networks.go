@@ -35,6 +35,7 @@ type Packet struct {
 	FromPort uint16     // UDP port of the sender; 0: the transport does not say
 	To       netip.Addr // destination; invalid: the transport does not say
 	Sender              // as Config.Neighbour saw it, else zero
+	Heard    bool       // whether guests of the link are seen behind the guard
 	HopLimit int        // 0: the transport does not say
 	Data     []byte     // the reader's: not to be kept
 }
@@ -69,7 +70,8 @@ type Config[E any, T Transport] struct {
 	// Open opens the sockets of the namespace that inNS runs functions in, and
 	// tells recv what arrives until they are closed.
 	Open func(inNS func(func() error) error, recv func(Packet)) (T, error)
-	// Neighbour, if set, says which guest used an address on a link last.
+	// Neighbour, if set, says which guest used an address on a link last, and
+	// whether guests of the link are heard at all.
 	Neighbour func(link string, ip netip.Addr) (Sender, bool)
 
 	// Active reports whether there is anything to listen for; locked.
@@ -290,7 +292,7 @@ func (s *Networks[E, T]) received(sp *space[E, T], p Packet) {
 		link := n.svc.Link
 		s.Unlock()
 		// The hook may ask the agent, which may be asking us: no lock is held.
-		p.Sender, _ = s.cfg.Neighbour(link, p.From)
+		p.Sender, p.Heard = s.cfg.Neighbour(link, p.From)
 		s.Lock()
 		if n = s.listener(sp, p.Index); n != nil && n.svc.Link != link {
 			n = nil
