@@ -50,7 +50,8 @@
 //
 // Limits: dhcp.limit dynamic addresses and prefixes for each port, else MAC,
 // else peer. Where guests are heard at their ports, strangers that were not are
-// not served until they are, since one port could make up any number of them.
+// not served until they are (listen gives them a moment for it), since one port
+// could make up any number of them.
 // Advertised addresses of wide pools are not remembered, since they follow from
 // the client; of strangers in narrow ones a quarter is. The last prefixes of a
 // pool and half of the claims under way are for ports.

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
@@ -20,6 +22,10 @@ const (
 	// PollLinks is how often every link's index is checked, and the longest
 	// that Run sleeps: what is due comes at most so late after a suspend.
 	PollLinks = time.Second
+	// hearIn is how long the packet of a guest that was not heard yet waits for
+	// that, which goes another way; maxLate is how many may wait.
+	hearIn  = 30 * time.Millisecond
+	maxLate = 256
 )
 
 // Sender is the guest that a frame came from, as seen behind the guard.
@@ -113,6 +119,7 @@ type Networks[E any, T Transport] struct {
 	closed bool
 	wake   chan struct{}
 	done   chan struct{}
+	late   atomic.Int32 // packets that wait
 }
 
 // New returns no networks. Until Run runs, nothing is retried.
@@ -285,14 +292,32 @@ func (s *Networks[E, T]) pass() (wait time.Duration, ok bool) {
 }
 
 // received handles one packet.
-func (s *Networks[E, T]) received(sp *space[E, T], p Packet) {
+func (s *Networks[E, T]) received(sp *space[E, T], p Packet) { s.handle(sp, p, false) }
+
+// wait has a packet handled a little later; false if too many wait.
+func (s *Networks[E, T]) wait(sp *space[E, T], p Packet) bool {
+	if s.late.Add(1) > maxLate {
+		s.late.Add(-1)
+		return false
+	}
+	p.Data = slices.Clone(p.Data)
+	time.AfterFunc(hearIn, func() {
+		s.late.Add(-1)
+		s.handle(sp, p, true)
+	})
+	return true
+}
+
+func (s *Networks[E, T]) handle(sp *space[E, T], p Packet, late bool) {
 	s.Lock()
 	n := s.listener(sp, p.Index)
 	if n != nil && s.cfg.Neighbour != nil {
 		link := n.svc.Link
 		s.Unlock()
 		// The hook may ask the agent, which may be asking us: no lock is held.
-		p.Sender, p.Heard = s.cfg.Neighbour(link, p.From)
+		if p.Sender, p.Heard = s.cfg.Neighbour(link, p.From); p.Heard && p.Sender == (Sender{}) && !late && s.wait(sp, p) {
+			return
+		}
 		s.Lock()
 		if n = s.listener(sp, p.Index); n != nil && n.svc.Link != link {
 			n = nil

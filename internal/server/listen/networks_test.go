@@ -220,12 +220,15 @@ func TestHeard(t *testing.T) {
 		w := &world{links: map[string]int{"/br0": 7}}
 		mac := vnet.MAC{2, 0, 0, 0, 0, 1}
 		s := scene{world: w}
-		moves := false
+		moves, early := false, false
 		s.Networks = newTest(w, func(link string, ip netip.Addr) (Sender, bool) {
 			s.Lock() // as an agent that asks for problems meanwhile
 			defer s.Unlock()
 			if moves {
 				s.Remove(vnet.ID(link))
+			}
+			if early {
+				return Sender{}, true
 			}
 			return Sender{MAC: mac}, true
 		})
@@ -235,6 +238,16 @@ func TestHeard(t *testing.T) {
 		w.recv(Packet{Index: 7, Data: []byte("solicit")})
 		w.recv(Packet{Index: 8, Data: []byte("another link's")})
 		if got := s.told(); got != "br0 heard solicit, after "+mac.String() {
+			t.Errorf("%s", got)
+		}
+		early = true // the packet is here before its guest was heard
+		w.recv(Packet{Index: 7, Data: []byte("early")})
+		if got := s.told(); got != "" {
+			t.Errorf("handled at once: %s", got)
+		}
+		early = false
+		s.after(2*hearIn, func() {})
+		if got := s.told(); got != "br0 heard early, after "+mac.String() {
 			t.Errorf("%s", got)
 		}
 		moves = true
