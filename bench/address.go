@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,35 @@ func (s *siteSextant) joined(ctx context.Context) error {
 			err = errors.Join(err, s.site.announce())
 		}
 		return err
+	})
+}
+
+// keeps kills all processes at once, starts them again, and waits until every
+// address that a client was told is in the list of leases.
+func (s *siteSextant) keeps(ctx context.Context, told *loadResult) error {
+	if err := s.host.group.kill(); err != nil {
+		return err
+	}
+	if err := s.sextant.start(ctx); err != nil {
+		return err
+	}
+	begun := time.Now()
+	return until(ctx, 3*time.Minute, time.Second, "leases after a crash", func(ctx context.Context) error {
+		all, err := client.List[vnet.Lease](ctx, s.api, client.Scope{Network: "lan"})
+		if err != nil {
+			return err
+		}
+		listed := make(map[netip.Addr]vnet.MAC, len(all))
+		for _, l := range all {
+			listed[l.Address] = l.MAC
+		}
+		for a, c := range told.given {
+			if mac, ok := listed[a]; !ok || mac.String() != clientMAC(told.first+c) {
+				return fmt.Errorf("client %d was given %v, which the list of %d leases says is %v's", c, a, len(all), mac)
+			}
+		}
+		say("Sextant: killed and started again, it has all %d leases after %.1f s", len(told.given), time.Since(begun).Seconds())
+		return nil
 	})
 }
 
@@ -183,6 +213,11 @@ func (b *bench) serve(ctx context.Context, q *addressQuestion, c addressCandidat
 			return err
 		}
 	}
+	if k, ok := server.(*siteSextant); ok && q.known == 0 && !q.again {
+		if err := k.keeps(ctx, results.last); err != nil {
+			return err
+		}
+	}
 	return results.check(ctx, s, q, c.name)
 }
 
@@ -209,5 +244,6 @@ func measureLoad(ctx context.Context, s *site, name, talk string, l *load, resul
 	f.most.add(1e3 * r.wait(.99))
 	f.cpu.add(cpu)
 	f.repeated += r.repeated
+	results.last = r
 	return nil
 }

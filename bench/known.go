@@ -66,6 +66,8 @@ func runOpen(ctx context.Context, b *bench) (section, error) {
 		title: "Addresses of an open range",
 		how: fmt.Sprintf("%d guests for each load that nobody knew before (dnsmasq: %d, once; PostgreSQL: once) are given addresses."+
 			" Sextant's leases are on the disk (fdatasync) before the guest is answered, Kea's with memfile are not."+
+			" Right after the last load all of Sextant's processes are killed and started again: every address that a guest"+
+			" was told is in the list of leases."+
 			howLoad+" The disk's rate is of writes of 4 kB, each with fdatasync: %s a second.", b.clients, dnsmasqClients, b.flight, patience, r.disk),
 	}
 	for _, t := range q.talks {

@@ -43,6 +43,8 @@ type loadResult struct {
 	repeated int           // messages that were not answered in time
 	elapsed  time.Duration // until the last answer
 	waits    []time.Duration
+	given    map[netip.Addr]int // address to client
+	first    int                // number of the first client
 }
 
 // rate is exchanges a second.
@@ -79,7 +81,6 @@ type running struct {
 	next   int
 	open   int
 	result loadResult
-	owners map[netip.Addr]int
 }
 
 // run returns an error when a client is told what is wrong: an address that
@@ -90,7 +91,8 @@ func (l *load) run(ctx context.Context) (_ *loadResult, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	r := &running{load: l, w: w, slots: make([]exchange, l.flight), slotOf: make([]int32, l.limit), owners: make(map[netip.Addr]int, l.clients)}
+	r := &running{load: l, w: w, slots: make([]exchange, l.flight), slotOf: make([]int32, l.limit)}
+	r.result.given = make(map[netip.Addr]int, l.clients)
 	for i := range r.slotOf {
 		r.slotOf[i] = -1
 	}
@@ -146,6 +148,7 @@ func (r *running) loop(ctx context.Context) error {
 	r.result.elapsed = last.Sub(begun)
 	if t, ok := r.talk.(*talk4); ok {
 		r.result.repeated += t.refused
+		r.result.first = t.first
 	}
 	return nil
 }
@@ -192,10 +195,10 @@ func (r *running) take(frame []byte, now time.Time) (bool, error) {
 	}
 	if given.IsValid() {
 		client := r.client(n)
-		if other, taken := r.owners[given]; taken && other != client {
+		if other, taken := r.result.given[given]; taken && other != client {
 			return false, fmt.Errorf("clients %d and %d were both given %v", other, client, given)
 		}
-		r.owners[given] = client
+		r.result.given[given] = client
 	}
 	r.result.done++
 	r.result.waits = append(r.result.waits, now.Sub(x.begun))

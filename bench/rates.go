@@ -22,6 +22,7 @@ type addressResults struct {
 	by       map[string]map[string]*addressFigures
 	disk     figures
 	perfdhcp string
+	last     *loadResult
 }
 
 func (r *addressResults) of(talk, name string) *addressFigures {
