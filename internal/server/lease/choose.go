@@ -115,7 +115,11 @@ func (b *Book) room(w *Wish) bool {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	return w.Holder == "" || b.table.Held(w.Holder)+w.Beside < limit
+	held := b.table.Held(w.Holder) + w.Beside
+	if w.Former != "" {
+		held += b.table.Held(w.Former)
+	}
+	return w.Holder == "" || held < limit
 }
 
 // keptForPorts reports whether the rest of a pool of prefixes is for ports:
