@@ -128,6 +128,7 @@ func New(cfg Config) (*Agent, error) {
 	a.srv = newServers(serverConfig{
 		InNS: cfg.InNS, Claims: a.claim, Host: cfg.Host, DUID: cfg.DUID, Log: cfg.Log, Now: cfg.Now,
 		Neighbour: a.ears.near.lookup,
+		Station:   a.ears.near.station,
 	})
 	return a, nil
 }

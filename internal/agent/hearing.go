@@ -51,7 +51,7 @@ func newHearing(a *Agent, ears *Ears) *hearing {
 	h := &hearing{
 		a: a, ears: ears, links: map[int]plan.Link{}, bridges: map[string]vnet.ID{}, services: map[vnet.ID]*served{},
 		devices: map[string]vnet.ID{}, macs: map[macKey]vnet.ID{}, ports: map[vnet.ID]plan.Guest{}, stale: map[vnet.ID]bool{},
-		near: newNeighbours(),
+		near: newNeighbours(ears != nil),
 	}
 	h.engine = learn.New(learn.Config{Trace: func(n vnet.ID, addr netip.Addr, from, to learn.State, why string) {
 		a.log.Debug("address", "network", n, "address", addr, "from", from, "to", to, "why", why)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sextant-net/sextant/internal/kernel/hear"
 	"github.com/sextant-net/sextant/internal/server/listen"
+	"github.com/sextant-net/sextant/internal/vnet"
 )
 
 // maxNeighbours bounds the addresses that are remembered; guests
@@ -13,13 +14,14 @@ import (
 const maxNeighbours = 1 << 16
 
 // neighbours remembers which guest, by port and MAC, used which IPv6 address
-// on which gateway link, as heard at the guests' ports. The DHCPv6
-// server asks it, from goroutines of its own.
+// on which gateway link, and where the MACs of DHCPv4 clients came in, as heard
+// at the guests' ports. The servers ask it, from goroutines of their own.
 type neighbours struct {
-	mu   sync.RWMutex
-	seen map[neighbour]listen.Sender
-	// links are those of which anybody was heard.
-	links map[string]bool
+	mu       sync.RWMutex
+	seen     map[neighbour]listen.Sender
+	stations map[station]listen.Sender
+	// heard says that guests are heard at all: a kernel without NFLOG cannot.
+	heard bool
 }
 
 type neighbour struct {
@@ -27,8 +29,13 @@ type neighbour struct {
 	addr netip.Addr
 }
 
-func newNeighbours() *neighbours {
-	return &neighbours{seen: map[neighbour]listen.Sender{}, links: map[string]bool{}}
+type station struct {
+	link string
+	mac  vnet.MAC
+}
+
+func newNeighbours(heard bool) *neighbours {
+	return &neighbours{heard: heard, seen: map[neighbour]listen.Sender{}, stations: map[station]listen.Sender{}}
 }
 
 // hear remembers the sender of a packet.
@@ -44,7 +51,10 @@ func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 	case *hear.RouterSolicitation:
 		addr = ev.Source
 	case *hear.DHCP:
-		addr = ev.Source
+		if addr = ev.Source; ev.Family == vnet.IPv4 {
+			n.hearStation(link, who)
+			return
+		}
 	}
 	if !addr.Is6() || !addr.IsLinkLocalUnicast() && !addr.IsGlobalUnicast() {
 		return
@@ -58,18 +68,41 @@ func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.seen) >= maxNeighbours {
-		for old := range n.seen {
-			delete(n.seen, old)
-			break
-		}
-	}
-	n.seen[k], n.links[link] = who, true
+	makeRoom(n.seen)
+	n.seen[k] = who
 }
 
-// lookup says who uses an address, and whether guests of the link are heard.
+// hearStation remembers where a DHCPv4 client's frames come in: it has no
+// address yet.
+func (n *neighbours) hearStation(link string, who listen.Sender) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	makeRoom(n.stations)
+	n.stations[station{link, who.MAC}] = who
+}
+
+// makeRoom bounds what is remembered.
+func makeRoom[K comparable](m map[K]listen.Sender) {
+	if len(m) < maxNeighbours {
+		return
+	}
+	for old := range m {
+		delete(m, old)
+		return
+	}
+}
+
+// station says where a MAC's frames came in, and whether guests are heard at
+// all.
+func (n *neighbours) station(link string, mac vnet.MAC) (listen.Sender, bool) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.stations[station{link, mac}], n.heard
+}
+
+// lookup says who uses an address, and whether guests are heard at all.
 func (n *neighbours) lookup(link string, a netip.Addr) (listen.Sender, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.seen[neighbour{link, a.WithZone("")}], n.links[link]
+	return n.seen[neighbour{link, a.WithZone("")}], n.heard
 }

@@ -40,13 +40,14 @@ type serverConfig struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)
+	Station   func(link string, mac vnet.MAC) (listen.Sender, bool)
 }
 
 func newServers(c serverConfig) *servers {
 	granted := c.Claims.owed.note
 	return &servers{
 		radv: radv.New(radv.Config{InNS: c.InNS, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
-		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Claims: quick{c.Claims}, Granted: granted, Host: c.Host,
+		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Station: c.Station, Claims: quick{c.Claims}, Granted: granted, Host: c.Host,
 			Log: c.Log.With("server", "dhcp4"), Now: c.Now}),
 		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: quick{c.Claims}, Granted: granted, Host: c.Host, DUID: c.DUID,
 			Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),

@@ -30,6 +30,9 @@ type Config struct {
 	// whether guests of the link are heard at all. It is called without any lock
 	// held.
 	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)
+	// Station, if set, says so by the MAC of the frame, for protocols whose
+	// clients have no address yet.
+	Station func(link string, mac vnet.MAC) (listen.Sender, bool)
 	// Granted, if set, is told of every address given to a port or a
 	// reservation. It must not block and must not call back into the server.
 	Granted func(vnet.Lease)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -31,7 +32,10 @@ func newServer(cfg Config) *Server {
 	s := &Server{cfg: cfg.withDefaults(), early: make(map[vnet.ID]Engine)}
 	s.nets = listen.New(listen.Config[Engine, Transport]{
 		What: s.cfg.Name, Family: s.cfg.Family, InNS: s.cfg.InNS, Log: s.cfg.Log,
-		Open: s.cfg.Open, Neighbour: s.cfg.Neighbour,
+		Open: s.cfg.Open, Neighbour: s.cfg.Neighbour, Station: s.cfg.Station,
+		Known: func(n *listen.Network[Engine], p listen.Packet) bool {
+			return n.Service().DHCP.Limit > lease.DefaultLimit || n.Engine.Leases().PortOf(p.MAC) != ""
+		},
 		Active: Engine.Active,
 		Work: func(n *listen.Network[Engine]) time.Duration {
 			n.Engine.Leases().Table().Expire(s.now())

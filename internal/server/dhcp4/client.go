@@ -33,6 +33,25 @@ func (e *engine) identify(r *request) error {
 	return nil
 }
 
+// unheard reports whether a stranger that was not heard at any port wants an
+// address, on a network where others are heard. Hearing is limited for each
+// port, so these are of a port that floods us with made up MACs, or they come a
+// moment too early: who repeats itself is heard. Who has a lease is known by
+// it, and where one may have more than by default, all are served.
+func (e *engine) unheard(r *request) bool {
+	if r.kind != kindDiscover && r.kind != kindRequest || r.guest != nil || r.giaddr.IsValid() ||
+		e.Service().DHCP.Limit > lease.DefaultLimit {
+		return false
+	}
+	for i := range e.Service().Subnets {
+		if e.Table().Find(r.client(), e.Service().Subnets[i].ID) != nil {
+			return false
+		}
+	}
+	_, reserved := e.reserved(r)
+	return !reserved
+}
+
 // port is the client's port, or "".
 func (r *request) port() vnet.ID {
 	if r.guest == nil {

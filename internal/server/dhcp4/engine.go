@@ -113,6 +113,9 @@ func (e *engine) Receive(p listen.Packet, now time.Time) (dhcp.Effects, error) {
 		return dhcp.Effects{}, err
 	}
 	e.Table().Expire(now)
+	if p.Heard && !p.Seen && e.unheard(r) {
+		return dhcp.Effects{}, errUnheard
+	}
 	switch r.kind {
 	case kindDiscover:
 		return e.discover(r, now), nil

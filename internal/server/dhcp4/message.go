@@ -83,6 +83,7 @@ var (
 	errSize    = errors.New("not a DHCP message by its size")
 	errOptions = errors.New("too many or broken options")
 	errNotOurs = errors.New("no request of an Ethernet client")
+	errUnheard = errors.New("of a stranger that was not heard at any port")
 	errBOOTP   = errors.New("BOOTP, which has no leases, is not served")
 	errRelay   = errors.New("a relay that dhcp.relays does not name")
 	errSubnet  = errors.New("a relay of no subnet that guests get addresses of")

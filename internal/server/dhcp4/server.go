@@ -17,6 +17,10 @@ type Config struct {
 	// reservation: these need no claim, and are answered without waiting. It
 	// must not block and must not call back into the server.
 	Granted func(vnet.Lease)
+	// Station, if set, says where the frames of a MAC came in on a link, and
+	// whether guests of the link are heard at all. It is called without any
+	// lock held.
+	Station func(link string, mac vnet.MAC) (listen.Sender, bool)
 	// Host is written into leases; it may be empty.
 	Host string
 	Log  *slog.Logger     // nil: discard
@@ -30,7 +34,8 @@ type Server struct{ *dhcp.Server }
 // New makes a server that listens nowhere yet.
 func New(c Config) *Server {
 	return &Server{dhcp.New(dhcp.Config{
-		Name: "DHCPv4", Family: vnet.IPv4, InNS: c.InNS, Claims: c.Claims, Granted: c.Granted, Log: c.Log, Now: c.Now,
+		Name: "DHCPv4", Family: vnet.IPv4, InNS: c.InNS, Claims: c.Claims, Station: c.Station, Granted: c.Granted,
+		Log: c.Log, Now: c.Now,
 		Engine: func() dhcp.Engine { return newEngine(c.Host) },
 		Open:   open,
 	})}

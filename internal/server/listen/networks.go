@@ -23,9 +23,12 @@ const (
 	// that Run sleeps: what is due comes at most so late after a suspend.
 	PollLinks = time.Second
 	// hearIn is how long the packet of a guest that was not heard yet waits for
-	// that, which goes another way; maxLate is how many may wait.
+	// that, which goes another way; maxLate is how many may wait. After one that
+	// waited in vain none on its network waits for vainFor: where many guests
+	// speak at once behind one port, not all are heard.
 	hearIn  = 30 * time.Millisecond
 	maxLate = 256
+	vainFor = 10 * time.Second
 )
 
 // Sender is the guest that a frame came from, as seen behind the guard.
@@ -42,6 +45,7 @@ type Packet struct {
 	To       netip.Addr // destination; invalid: the transport does not say
 	Sender              // as Config.Neighbour saw it, else zero
 	Heard    bool       // whether guests of the link are seen behind the guard
+	Seen     bool       // whether this one was
 	HopLimit int        // 0: the transport does not say
 	Data     []byte     // the reader's: not to be kept
 }
@@ -79,6 +83,12 @@ type Config[E any, T Transport] struct {
 	// Neighbour, if set, says which guest used an address on a link last, and
 	// whether guests of the link are heard at all.
 	Neighbour func(link string, ip netip.Addr) (Sender, bool)
+	// Station, if set, says so of the MAC of a frame, for transports that tell
+	// it and clients that have no address yet.
+	Station func(link string, mac vnet.MAC) (Sender, bool)
+	// Known, if set, says that it does not matter who sent a packet, or is
+	// known without: it need not wait for its guest to be heard; locked.
+	Known func(*Network[E], Packet) bool
 
 	// Active reports whether there is anything to listen for; locked.
 	Active func(E) bool
@@ -103,6 +113,7 @@ type Network[E any] struct {
 	svc   plan.Service
 	index int           // of the link; 0: not there
 	tried time.Duration // when a port that others hold was last tried
+	vain  time.Duration // when a packet last waited in vain for its guest to be heard; 0: never
 }
 
 // Service is the wish of the network, only to be read.
@@ -311,16 +322,21 @@ func (s *Networks[E, T]) wait(sp *space[E, T], p Packet) bool {
 func (s *Networks[E, T]) handle(sp *space[E, T], p Packet, late bool) {
 	s.Lock()
 	n := s.listener(sp, p.Index)
-	if n != nil && s.cfg.Neighbour != nil {
-		link := n.svc.Link
+	if n != nil && (s.cfg.Neighbour != nil || s.cfg.Station != nil) {
+		link, may := n.svc.Link, !late && s.mayWait(n, p)
 		s.Unlock()
-		// The hook may ask the agent, which may be asking us: no lock is held.
-		if p.Sender, p.Heard = s.cfg.Neighbour(link, p.From); p.Heard && p.Sender == (Sender{}) && !late && s.wait(sp, p) {
+		// The hooks may ask the agent, which may be asking us: no lock is held.
+		s.whose(link, &p)
+		unheard := p.Heard && !p.Seen
+		if unheard && may && s.wait(sp, p) {
 			return
 		}
 		s.Lock()
 		if n = s.listener(sp, p.Index); n != nil && n.svc.Link != link {
 			n = nil
+		}
+		if n != nil && unheard && late {
+			n.vain = s.cfg.Boot()
 		}
 	}
 	var after func()
@@ -330,6 +346,29 @@ func (s *Networks[E, T]) handle(sp *space[E, T], p Packet, late bool) {
 	s.Unlock()
 	if after != nil {
 		after()
+	}
+}
+
+// mayWait reports whether it is worth while for a packet to wait for its guest
+// to be heard.
+func (s *Networks[E, T]) mayWait(n *Network[E], p Packet) bool {
+	if n.vain != 0 && s.cfg.Boot()-n.vain < vainFor {
+		return false
+	}
+	return s.cfg.Known == nil || !s.cfg.Known(n, p)
+}
+
+// whose fills in who sent a packet, as far as that was seen. The MAC that a
+// transport tells stays where nothing was.
+func (s *Networks[E, T]) whose(link string, p *Packet) {
+	var who Sender
+	if s.cfg.Station == nil {
+		who, p.Heard = s.cfg.Neighbour(link, p.From)
+	} else {
+		who, p.Heard = s.cfg.Station(link, p.MAC)
+	}
+	if p.Seen = who != (Sender{}); p.Seen || s.cfg.Station == nil {
+		p.Sender = who
 	}
 }
 

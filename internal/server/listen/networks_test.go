@@ -250,7 +250,25 @@ func TestHeard(t *testing.T) {
 		if got := s.told(); got != "br0 heard early, after "+mac.String() {
 			t.Errorf("%s", got)
 		}
-		moves = true
+		early = true // one waits in vain, the next ones not at all
+		w.recv(Packet{Index: 7, Data: []byte("unheard")})
+		s.after(2*hearIn, func() {})
+		if got := s.told(); !strings.HasPrefix(got, "br0 heard unheard") {
+			t.Errorf("%s", got)
+		}
+		w.recv(Packet{Index: 7, Data: []byte("at once")})
+		if got := s.told(); !strings.HasPrefix(got, "br0 heard at once") {
+			t.Errorf("it waits: %q", got)
+		}
+		s.after(vainFor, func() {})
+		s.told()
+		w.recv(Packet{Index: 7, Data: []byte("again")})
+		if got := s.told(); strings.Contains(got, "again") {
+			t.Errorf("it does not wait any more: %q", got)
+		}
+		s.after(2*hearIn, func() {})
+		s.told()
+		early, moves = false, true
 		w.recv(Packet{Index: 7, Data: []byte("too late")})
 		if got := s.told(); strings.Contains(got, "heard") {
 			t.Errorf("a network that went while its guest was looked for: %s", got)

@@ -44,10 +44,12 @@ func newServer(cfg Config, open opener, out ports, boot func() time.Duration) *S
 	s.nets = listen.New(listen.Config[*engine, transport]{
 		What: "router advertisements", Family: vnet.IPv6, InNS: s.cfg.InNS, Log: s.cfg.Log, Boot: boot, Open: open,
 		Neighbour: s.cfg.Neighbour,
-		Active:    (*engine).active,
-		Linked:    func(n *network, up bool) { n.Engine.setLink(up, s.now()) },
-		Work:      s.work,
-		Heard:     s.heard,
+		// Where all guests are told the same it does not matter who asks.
+		Known:  func(n *network, _ listen.Packet) bool { return n.Engine.guests.deviants == 0 },
+		Active: (*engine).active,
+		Linked: func(n *network, up bool) { n.Engine.setLink(up, s.now()) },
+		Work:   s.work,
+		Heard:  s.heard,
 	})
 	return s
 }
