@@ -12,21 +12,22 @@ import (
 func inDomain(zones []*zone, full, owner string, qtype uint16, domain string) *outcome {
 	exists, wild := false, false
 	var chosen *zone
+	var guests *name
 	for _, z := range zones {
 		wild = wild || z.names["*."+domain] != nil
-		n := z.names[full]
+		n := z.name(full)
 		switch {
 		case n == nil:
 			continue
 		case n.chosen && chosen == nil:
-			chosen = z
+			chosen, guests = z, n
 		case !n.chosen && !n.empty():
 			return found(n, full, owner, qtype, domain, z)
 		}
 		exists = exists || !n.chosen
 	}
 	if chosen != nil && !wild {
-		return found(chosen.names[full], full, owner, qtype, domain, chosen)
+		return found(guests, full, owner, qtype, domain, chosen)
 	}
 	if exists {
 		o := found(&name{}, full, owner, qtype, domain, zones[0])
@@ -45,7 +46,7 @@ func inDomain(zones []*zone, full, owner string, qtype uint16, domain string) *o
 // encloser, the longest name above it that does (RFC 4592 section 3.3).
 func wildcard(zones []*zone, full, owner string, qtype uint16, domain string) *outcome {
 	for d := parent(full); d != "" && len(d) >= len(domain); d = parent(d) {
-		if !slices.ContainsFunc(zones, func(z *zone) bool { return z.names[d] != nil }) {
+		if !slices.ContainsFunc(zones, func(z *zone) bool { return z.exists(d) }) {
 			continue
 		}
 		for _, z := range zones {

@@ -128,6 +128,6 @@ func soa(apex string, z *zone) *dns.SOA {
 	return &dns.SOA{
 		Hdr: head(apex, dns.TypeSOA, negativeTTL),
 		Ns:  ns, Mbox: "hostmaster." + strings.TrimPrefix(ns, nameserver+"."),
-		Serial: serial(string(z.Network), len(z.names)), Refresh: 3600, Retry: 600, Expire: 86400, Minttl: negativeTTL,
+		Serial: serial(string(z.Network), len(z.names)+len(z.crowd.labels)), Refresh: 3600, Retry: 600, Expire: 86400, Minttl: negativeTTL,
 	}
 }

@@ -32,7 +32,7 @@ func (v *view) reverse(first *zone, full, owner string, qtype uint16) *outcome {
 		o.answer = atApex(owner, qtype, apex, zones[0])
 	}
 	for _, z := range zones {
-		target, known := z.pointers[named.Addr()]
+		target, known := z.pointer(named.Addr())
 		switch {
 		case !named.IsSingleIP(): // RFC 8020: what lies above a name exists
 			exists = exists || z.hasWithin(named)

@@ -20,6 +20,8 @@ type zone struct {
 	names, outside map[string]*name
 	// pointers are the names of addresses, for PTR.
 	pointers map[netip.Addr]string
+	// crowd are the names that guests chose, and their addresses.
+	crowd crowd
 	// forward are the forwarders by canonical domain, "." for the rest; nil:
 	// all is asked of the host's resolvers.
 	forward map[string]*route
@@ -63,18 +65,19 @@ func compile(z Zone) *zone {
 			n.level()
 		}
 	}
-	owners := map[string]owner{}
+	w := &claimed{owners: map[string]owner{}, guests: newGathering(), sets: map[chosen]int{}}
 	for _, r := range z.Records {
 		if r.Managed {
-			c.add(r, owners)
+			c.add(r, w)
 		}
 	}
 	c.pointExtra(z.Extra)
 	for _, r := range z.Records {
 		if !r.Managed {
-			c.add(r, owners)
+			c.add(r, w)
 		}
 	}
+	c.crowd = w.guests.sorted()
 	if c.domain != "" {
 		c.addNameserver()
 		c.addEmpty()
@@ -89,7 +92,14 @@ type owner struct {
 	managed bool
 }
 
-func (c *zone) add(r Record, owners map[string]owner) {
+// claimed are the names that are taken while a zone is compiled.
+type claimed struct {
+	owners map[string]owner
+	guests *gathering
+	sets   map[chosen]int // addresses of each
+}
+
+func (c *zone) add(r Record, w *claimed) {
 	if !r.Address.IsValid() {
 		return
 	}
@@ -110,13 +120,17 @@ func (c *zone) add(r Record, owners map[string]owner) {
 	if o.port != "" {
 		o.mac = vnet.MAC{}
 	}
-	if first, taken := owners[full]; !taken {
-		owners[full] = o
+	if first, taken := w.owners[full]; !taken {
+		w.owners[full] = o
 	} else if first != o && !(first.managed && r.Managed) {
 		return
 	}
+	if !r.Managed {
+		w.choose(strings.ToLower(strings.TrimSuffix(r.Name, ".")), addr)
+		return
+	}
 	if n == nil {
-		n = &name{chosen: !r.Managed}
+		n = &name{}
 		in[full] = n
 	}
 	if !n.add(addr) {
@@ -125,6 +139,20 @@ func (c *zone) add(r Record, owners map[string]owner) {
 	if _, taken := c.pointers[addr]; !taken {
 		c.pointers[addr] = full
 	}
+}
+
+// choose adds an address to a name that a guest chose, if there is room.
+func (w *claimed) choose(label string, a netip.Addr) {
+	k := chosen{label, a.Is4()}
+	if w.sets[k]++; w.sets[k] <= maxSet {
+		w.guests.add(label, a)
+	}
+}
+
+// chosen is a name that a guest chose, and a family.
+type chosen struct {
+	label string
+	v4    bool
 }
 
 // fullName returns the record's canonical owner name, and whether it lies
@@ -185,6 +213,9 @@ func (c *zone) addEmpty() {
 
 // hasWithin reports whether an address of the prefix has a name.
 func (c *zone) hasWithin(p netip.Prefix) bool {
+	if c.crowd.hasWithin(p) {
+		return true
+	}
 	c.sort.Do(func() {
 		c.sorted = make([]netip.Addr, 0, len(c.pointers))
 		for a := range c.pointers {
