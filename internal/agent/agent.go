@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sextant-net/sextant/internal/kernel/watch"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -257,13 +258,13 @@ func (a *Agent) reset(s *plan.Snapshot) {
 	for _, r := range plan.Owners(a.snap) {
 		a.dirty[r] = true
 	}
-	for id, l := range a.snap.Leases {
-		if now := s.Leases[id]; now == nil {
-			a.srv.lease(l, true)
+	for l := range a.snap.Leases() {
+		if now := s.Lease(l.ID()); now == nil {
+			a.srv.leaseGone(l)
 			a.claim.forget(l)
-			a.past.ended(l, l.Expires)
-		} else if !now.SameGuest(l) {
-			a.past.ended(l, now.Updated)
+			a.past.ended(l.Whole(), l.Expires())
+		} else if !now.Whole().SameGuest(l.Whole()) {
+			a.past.ended(l.Whole(), now.Updated())
 		}
 	}
 	for id := range a.snap.Subnets { // those that are gone meanwhile
@@ -279,13 +280,10 @@ func (a *Agent) reset(s *plan.Snapshot) {
 	for _, r := range plan.Owners(s) {
 		a.dirty[r], a.changed[r] = true, true
 	}
-	for _, l := range s.Leases {
-		slim(s, l)
-		if a.claim.learn(l) {
-			a.srv.lease(l, false)
-		}
+	for l := range s.Leases() {
+		a.learn(l)
 	}
-	a.taken += len(s.Leases)
+	a.taken += s.LeaseCount()
 	for id := range s.Networks {
 		a.zones[id] = true
 	}
@@ -305,8 +303,8 @@ func (a *Agent) put(o vnet.Object) {
 	case *vnet.Network:
 		o = unretired(x, a.cfg.Now())
 	case *vnet.Lease:
-		slim(a.snap, x)
-		a.taken++
+		a.putLease(pack.Of(x))
+		return
 	}
 	ref := vnet.RefOf(o)
 	old := a.snap.Get(ref)
@@ -320,15 +318,6 @@ func (a *Agent) put(o vnet.Object) {
 	a.snap.Put(o)
 	a.touch(o)
 	a.changed[ref] = true
-	if l, ok := o.(*vnet.Lease); ok {
-		if was, ok := old.(*vnet.Lease); ok && !was.SameGuest(l) {
-			a.past.ended(was, l.Updated)
-		}
-		if a.claim.learn(l) {
-			a.srv.lease(l, false)
-		}
-		a.ears.lease(l)
-	}
 }
 
 // echo reports whether the store only tells us what we claimed ourselves: the
@@ -352,6 +341,10 @@ func (a *Agent) remove(r vnet.Ref) {
 		delete(a.orders, r.ID)
 		return
 	}
+	if r.Kind == vnet.KindLease {
+		a.removeLease(r.ID)
+		return
+	}
 	old := a.snap.Get(r)
 	if old == nil {
 		return
@@ -359,14 +352,6 @@ func (a *Agent) remove(r vnet.Ref) {
 	a.touch(old)
 	a.snap.Delete(r)
 	a.changed[r] = true
-	if l, ok := old.(*vnet.Lease); ok {
-		if !expired(l, a.cfg.Now()) {
-			a.srv.lease(l, true)
-		}
-		a.claim.forget(l)
-		a.ears.released(l)
-		a.past.ended(l, l.Expires)
-	}
 }
 
 // touch marks what depends on an object.
@@ -375,8 +360,6 @@ func (a *Agent) touch(o vnet.Object) {
 		a.dirty[r] = true
 	}
 	switch o := o.(type) {
-	case *vnet.Lease:
-		a.renamed(o.Network)
 	case *vnet.Port:
 		a.zones[o.Network] = true
 	case *vnet.Reservation:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -29,7 +30,10 @@ type claims struct {
 
 	mu    sync.Mutex
 	queue []claim
-	known map[leaseKey]told // what holds an address, of this host
+	// held are this host's leases as the store has them, said what it was told
+	// of them since.
+	held *pack.Set[pack.Lease]
+	said map[leaseKey]said
 	// foreign are addresses that other hosts' leases hold.
 	foreign map[leaseKey]vnet.ID
 	// batched are the addresses of the batch that is being taken.
@@ -58,7 +62,7 @@ type claim struct {
 // directory; an empty one: leases are given only with the store's word.
 func newClaims(store Store, index *index, host, dir string, log *slog.Logger, now func() time.Time) *claims {
 	c := &claims{
-		store: store, index: index, host: host, log: log, now: now, known: map[leaseKey]told{}, foreign: map[leaseKey]vnet.ID{},
+		store: store, index: index, host: host, log: log, now: now, held: pack.ByAddress(), said: map[leaseKey]said{}, foreign: map[leaseKey]vnet.ID{},
 		batched: map[leaseKey]bool{}, wake: make(chan struct{}, 1), lost: func(vnet.Lease, error) {},
 		strange: map[vnet.ID]int{}, wants: func(vnet.ID) {},
 	}
@@ -96,30 +100,79 @@ func (c *claims) enqueue(x claim) {
 
 // learn remembers which object holds an address, from the store's updates. It
 // reports whether that is news: not what we said ourselves, or have overtaken.
-func (c *claims) learn(l *vnet.Lease) bool {
-	k := leaseKey{l.Network, l.Address}
+func (c *claims) learn(l *pack.Lease) bool {
+	k := placeOf(l)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l.Host != c.host {
-		c.foreign[k] = l.ID
+	if l.Host() != c.host {
+		c.foreign[k] = l.ID()
 		return true
 	}
-	if old := c.known[k]; old.id == l.ID && old.updated >= l.Updated.UnixNano() {
-		return false
+	old, ok := c.last(k)
+	news := !ok || !l.IDIs(old.id()) || old.updated < l.Updated().UnixNano()
+	c.hold(k, l)
+	if s, ok := c.said[k]; ok && (news || s.updated <= l.Updated().UnixNano()) {
+		c.unsay(k)
 	}
-	c.known[k] = toldBy(l)
-	c.owed.settle(l)
-	return true
+	if news {
+		c.owed.settle(k, l.Updated())
+	}
+	return news
 }
 
-func (c *claims) forget(l *vnet.Lease) {
+// hold remembers what the store says of an address of ours; nil: nothing.
+func (c *claims) hold(k leaseKey, l *pack.Lease) {
+	old := c.heldAt(k)
+	switch {
+	case old != nil && l != nil:
+		c.held.Replace(old, l)
+	case old != nil:
+		c.held.Remove(old)
+	case l != nil:
+		c.held.Add(l)
+	}
+}
+
+func (c *claims) heldAt(k leaseKey) *pack.Lease {
+	return c.held.Find(pack.HashAt(k.network, k.addr), func(l *pack.Lease) bool { return l.IsAt(k.network, k.addr) })
+}
+
+// unsay forgets what the store was told of an address: it says so itself.
+func (c *claims) unsay(k leaseKey) {
+	if delete(c.said, k); len(c.said) == 0 {
+		c.said = map[leaseKey]said{} // a map never shrinks, and after a burst this one is large
+	}
+}
+
+// last is what was last said of an address of ours, by us or by the store.
+func (c *claims) last(k leaseKey) (told, bool) {
+	if s, ok := c.said[k]; ok {
+		return told{said: s}, true
+	}
+	l := c.heldAt(k)
+	if l == nil {
+		return told{}, false
+	}
+	t := told{held: l, said: said{updated: l.Updated().UnixNano()}}
+	if e := l.Expires(); !e.IsZero() {
+		t.expires = e.UnixNano()
+	}
+	return t, true
+}
+
+func placeOf(l *pack.Lease) leaseKey { return leaseKey{l.Network(), l.Address()} }
+
+func (c *claims) forget(l *pack.Lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := leaseKey{l.Network, l.Address}
-	if c.known[k].id == l.ID {
-		delete(c.known, k)
+	k := placeOf(l)
+	if s, ok := c.said[k]; ok && l.IDIs(s.as) {
+		c.unsay(k)
 	}
-	if c.foreign[k] == l.ID {
+	if old := c.heldAt(k); old != nil && l.IDIs(old.ID()) {
+		c.held.Remove(old)
+	}
+	if id, ok := c.foreign[k]; ok && l.IDIs(id) {
 		delete(c.foreign, k)
 	}
 }
@@ -129,7 +182,8 @@ func (c *claims) forget(l *vnet.Lease) {
 func (c *claims) holder(network vnet.ID, a netip.Addr) vnet.ID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known[leaseKey{network, a}].id
+	t, _ := c.last(leaseKey{network, a})
+	return t.id()
 }
 
 // others reports whether another host's lease holds an address.
@@ -141,17 +195,18 @@ func (c *claims) others(k leaseKey) bool {
 
 // overtaken reports whether a lease of ours, as the store has it, was given
 // anew since.
-func (c *claims) overtaken(l *vnet.Lease) bool {
+func (c *claims) overtaken(l *pack.Lease) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known[leaseKey{l.Network, l.Address}].updated > l.Updated.UnixNano()
+	t, ok := c.last(placeOf(l))
+	return ok && t.updated > l.Updated().UnixNano()
 }
 
 // keep remembers a lease of ours.
 func (c *claims) keep(l *vnet.Lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.known[leaseKey{l.Network, l.Address}] = toldBy(l)
+	c.said[leaseKey{l.Network, l.Address}] = saidBy(l)
 }
 
 // toldOf reports whether what was last said of a lease is good enough: it names
@@ -160,8 +215,8 @@ func (c *claims) keep(l *vnet.Lease) {
 func (c *claims) toldOf(l *vnet.Lease) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old, ok := c.known[leaseKey{l.Network, l.Address}]
-	if !ok || old.guest != guestSum(l) || (old.expires == 0) != l.Expires.IsZero() {
+	old, ok := c.last(leaseKey{l.Network, l.Address})
+	if !ok || !old.names(l) || (old.expires == 0) != l.Expires.IsZero() {
 		return false
 	}
 	now := c.now().UnixNano()
@@ -239,7 +294,10 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 	c.mu.Lock()
 	for k, o := range put {
 		if l := o.(*vnet.Lease); errs[k] == nil {
-			c.known[leaseKey{l.Network, l.Address}] = toldBy(l)
+			// Unless the store has said so itself meanwhile.
+			if k := (leaseKey{l.Network, l.Address}); c.heldAt(k) == nil || c.heldAt(k).Updated().Before(l.Updated) {
+				c.said[k] = saidBy(l)
+			}
 		}
 	}
 	c.mu.Unlock()
@@ -260,8 +318,9 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 // anyway is held by the port.
 func (c *claims) complete(l vnet.Lease) vnet.Lease {
 	c.mu.Lock()
-	l.ID = c.known[leaseKey{l.Network, l.Address}].id
+	t, _ := c.last(leaseKey{l.Network, l.Address})
 	c.mu.Unlock()
+	l.ID = t.id()
 	now := c.now()
 	if l.ID == "" {
 		l.ID = vnet.ID(uuid.NewString())

@@ -17,13 +17,13 @@ func (a *Agent) expire(now time.Time) {
 		return
 	}
 	a.expireAt = now.Add(expireEvery)
-	for _, l := range a.snap.Leases {
-		if l.Host != a.cfg.Host || !expired(l, now) || a.claim.overtaken(l) {
+	for l := range a.snap.Leases() {
+		if !expired(l.Expires(), now) || l.Host() != a.cfg.Host || a.claim.overtaken(l) {
 			continue
 		}
-		a.claim.Release(*l)
-		if l.Length > 0 {
-			a.dirty[vnet.RefOf(l)] = true // its route goes, also while the store is away
+		a.claim.Release(*l.Whole())
+		if l.Length() > 0 {
+			a.dirty[vnet.Ref{Kind: vnet.KindLease, ID: l.ID()}] = true // its route goes, also while the store is away
 		}
 	}
 	a.retire(now)
@@ -31,13 +31,15 @@ func (a *Agent) expire(now time.Time) {
 
 // fragment is the plan of one owner at this moment.
 func (a *Agent) fragment(r vnet.Ref) *plan.Fragment {
-	if l := a.snap.Leases[r.ID]; r.Kind == vnet.KindLease && l != nil && expired(l, a.cfg.Now()) {
-		return &plan.Fragment{Owner: r}
+	if r.Kind == vnet.KindLease {
+		if l := a.snap.Lease(r.ID); l != nil && expired(l.Expires(), a.cfg.Now()) {
+			return &plan.Fragment{Owner: r}
+		}
 	}
 	return plan.FragmentOf(a.snap, a.facts, r)
 }
 
-// expired reports whether a lease's time is over.
-func expired(l *vnet.Lease, now time.Time) bool {
-	return !l.Expires.IsZero() && l.Expires.Before(now)
+// expired reports whether a lease's time is over; zero: never.
+func expired(expires, now time.Time) bool {
+	return !expires.IsZero() && expires.Before(now)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sextant-net/sextant/internal/agent/learn"
 	"github.com/sextant-net/sextant/internal/kernel/hear"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -213,22 +214,22 @@ func (h *hearing) portGone(id vnet.ID) {
 }
 
 // lease says that the store has a lease; released that it has it no more.
-func (h *hearing) lease(l *vnet.Lease) {
+func (h *hearing) lease(l *pack.Lease) {
 	if h.given(l) {
-		h.carryOut(h.engine.Know(h.a.cfg.Now(), l.Network, l.Address))
+		h.carryOut(h.engine.Know(h.a.cfg.Now(), l.Network(), l.Address()))
 	}
 }
 
-func (h *hearing) released(l *vnet.Lease) {
-	if h.given(l) && h.a.index.ownerOf(l.Network, l.Address) == "" {
-		h.engine.Unknow(l.Network, l.Address)
+func (h *hearing) released(l *pack.Lease) {
+	if h.given(l) && h.a.index.ownerOf(l.Network(), l.Address()) == "" {
+		h.engine.Unknow(l.Network(), l.Address())
 	}
 }
 
 // given reports whether a lease was given rather than seen, in a network that is
 // served and whose known addresses need not be gathered anew anyway.
-func (h *hearing) given(l *vnet.Lease) bool {
-	return (l.How == vnet.HowDHCPv4 || l.How == vnet.HowDHCPv6) && h.services[l.Network] != nil && !h.stale[l.Network]
+func (h *hearing) given(l *pack.Lease) bool {
+	return (l.How() == vnet.HowDHCPv4 || l.How() == vnet.HowDHCPv6) && h.services[l.Network()] != nil && !h.stale[l.Network()]
 }
 
 // reset forgets nothing: the same networks and ports follow at once.
@@ -248,8 +249,8 @@ func (h *hearing) refresh() {
 			}
 		}
 		for _, l := range h.a.snap.LeasesOf(id) {
-			if l.How == vnet.HowDHCPv4 || l.How == vnet.HowDHCPv6 {
-				known = append(known, l.Address)
+			if l.How() == vnet.HowDHCPv4 || l.How() == vnet.HowDHCPv6 {
+				known = append(known, l.Address())
 			}
 		}
 		h.carryOut(h.engine.SetKnown(h.a.cfg.Now(), id, known))
@@ -260,10 +261,11 @@ func (h *hearing) refresh() {
 // adopt takes up what was learnt before a restart: the guests behind our own
 // ports are asked, the others are learnt anew when they speak.
 func (h *hearing) adopt(network vnet.ID) {
-	for _, l := range h.a.snap.LeasesOf(network) {
-		if l.Host != h.a.cfg.Host || l.How != vnet.HowSLAAC && l.How != vnet.HowFixed {
+	for _, p := range h.a.snap.LeasesOf(network) {
+		if p.Host() != h.a.cfg.Host || p.How() != vnet.HowSLAAC && p.How() != vnet.HowFixed {
 			continue
 		}
+		l := p.Whole()
 		holder, ok := h.holderOf(l)
 		if !ok {
 			h.a.claim.Release(*l)
@@ -315,11 +317,11 @@ func (h *hearing) carryOut(r learn.Result) {
 
 // learnt returns the lease of a learnt address, nil if it is none any more.
 func (h *hearing) learnt(network vnet.ID, a netip.Addr) *vnet.Lease {
-	l := h.a.snap.Leases[h.a.claim.holder(network, a)]
-	if l == nil || l.How != vnet.HowSLAAC && l.How != vnet.HowFixed {
+	l := h.a.snap.Lease(h.a.claim.holder(network, a))
+	if l == nil || l.How() != vnet.HowSLAAC && l.How() != vnet.HowFixed {
 		return nil
 	}
-	return l
+	return l.Whole()
 }
 
 // probe asks a guest about an address.

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -33,6 +36,7 @@ type keep struct {
 	host     string
 	revision int64
 	objects  []vnet.Object
+	leases   []*pack.Lease
 }
 
 // kept is the file's form: objects as the API shows them, by kind.
@@ -91,7 +95,7 @@ func (k *keeper) tick(s *plan.Snapshot) {
 		return
 	}
 	select {
-	case k.writes <- keep{s.Host, s.Revision, s.Objects()}:
+	case k.writes <- keepOf(s):
 		k.stale = false
 	default:
 	}
@@ -108,8 +112,8 @@ func (k *keeper) run(ctx context.Context) {
 			if err := k.write(x); err != nil {
 				k.log.Warn("snapshot not kept", "file", k.file, "error", err)
 			}
-			if len(x.objects) > manyLeases {
-				x.objects = nil
+			if len(x.leases) > manyLeases {
+				x = keep{}
 				debug.FreeOSMemory() // what encoding them took is as much again
 			}
 			pause := time.NewTimer(min(10*time.Since(start), time.Minute))
@@ -136,6 +140,28 @@ func (k *keeper) write(x keep) error {
 	return os.Rename(tmp, k.file)
 }
 
+// keepOf lists what is in a snapshot.
+func keepOf(s *plan.Snapshot) keep {
+	return keep{s.Host, s.Revision, s.Objects(), slices.AppendSeq(make([]*pack.Lease, 0, s.LeaseCount()), s.Leases())}
+}
+
+// all are the objects and leases, kind by kind; each lease is made when it is
+// its turn.
+func (x keep) all() iter.Seq[vnet.Object] {
+	return func(yield func(vnet.Object) bool) {
+		for _, o := range x.objects {
+			if !yield(o) {
+				return
+			}
+		}
+		for _, l := range x.leases {
+			if !yield(l.Whole()) {
+				return
+			}
+		}
+	}
+}
+
 // encode writes the form that kept describes. The objects come kind by kind.
 func (x keep) encode(w io.Writer) error {
 	host, err := json.Marshal(x.host)
@@ -146,7 +172,7 @@ func (x keep) encode(w io.Writer) error {
 		return err
 	}
 	kind, end := vnet.Kind(""), "}}"
-	for _, o := range x.objects {
+	for o := range x.all() {
 		between := ","
 		switch {
 		case kind == "":

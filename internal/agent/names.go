@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dns"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -43,16 +44,17 @@ func sumOf(records []dns.Record) uint64 {
 }
 
 // usedBy says which IPv6 addresses each port is known to use.
-func usedBy(leases []*vnet.Lease, now time.Time) map[vnet.ID]map[netip.Addr]bool {
+func usedBy(leases []*pack.Lease, now time.Time) map[vnet.ID]map[netip.Addr]bool {
 	out := map[vnet.ID]map[netip.Addr]bool{}
 	for _, l := range leases {
-		if l.Port == "" || !l.Address.Is6() || l.Declined || l.Temporary || expired(l, now) {
+		port := l.Port()
+		if port == "" || !l.Address().Is6() || l.Declined() || l.Temporary() || expired(l.Expires(), now) {
 			continue
 		}
-		if out[l.Port] == nil {
-			out[l.Port] = map[netip.Addr]bool{}
+		if out[port] == nil {
+			out[port] = map[netip.Addr]bool{}
 		}
-		out[l.Port][l.Address] = true
+		out[port][l.Address()] = true
 	}
 	return out
 }
@@ -70,7 +72,7 @@ func publishes(svc *plan.Service, g *plan.Guest, a plan.GuestAddress, used map[v
 
 // zoneOf builds a network's names from its service, its ports and the leases
 // of guests without one.
-func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*vnet.Lease, now time.Time) dns.Zone {
+func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*pack.Lease, now time.Time) dns.Zone {
 	z := dns.Zone{
 		Network: svc.Network, Project: svc.Project, NS: svc.NS, Link: svc.Link, Domain: svc.Domain,
 		Extra: svc.DNS.Records, Forwarders: svc.DNS.Forwarders, Upwards: svc.DNS.Upwards,
@@ -96,19 +98,19 @@ func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*vnet.Lease, now t
 	// addresses that it was only seen to use.
 	names := map[vnet.MAC]string{}
 	for _, l := range leases {
-		if l.Hostname != "" && !l.MAC.IsZero() && l.Port == "" {
-			names[l.MAC] = l.Hostname
+		if l.Hostname() != "" && !l.MAC().IsZero() && l.Port() == "" {
+			names[l.MAC()] = l.Hostname()
 		}
 	}
 	for _, l := range leases {
-		if l.Declined || l.Temporary || l.Length != 0 || !l.Expires.IsZero() && l.Expires.Before(now) {
+		if l.Declined() || l.Temporary() || l.Length() != 0 || expired(l.Expires(), now) {
 			continue // a delegated prefix is no address
 		}
-		r := dns.Record{Address: l.Address, Port: l.Port, MAC: l.MAC}
-		if g := named[l.Port]; l.Port != "" && g != nil {
+		r := dns.Record{Address: l.Address(), Port: l.Port(), MAC: l.MAC()}
+		if g := named[r.Port]; r.Port != "" && g != nil {
 			r.Name, r.Managed = g.Name, true
-		} else if r.Name = l.Hostname; r.Name == "" {
-			r.Name = names[l.MAC]
+		} else if r.Name = l.Hostname(); r.Name == "" {
+			r.Name = names[r.MAC]
 		}
 		if r.Name != "" {
 			z.Records = append(z.Records, r)

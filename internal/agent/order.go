@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -143,9 +144,14 @@ func (w *orderWork) finish(state vnet.State) {
 // release gives a lease back. The servers learn so from the store: to them the
 // address is idle then, kept for its guest as long as nobody else needs it.
 func (w *orderWork) release(r *vnet.LeaseRecord, done func(error)) error {
-	l := w.a.snap.Leases[w.a.claim.holder(w.o.Network, r.Address)]
+	held := w.a.snap.Lease(w.a.claim.holder(w.o.Network, r.Address))
+	if held == nil {
+		done(nil) // it ended meanwhile
+		return nil
+	}
+	l := held.Whole()
 	switch {
-	case l == nil, r.Lease != "" && l.ID != r.Lease:
+	case r.Lease != "" && l.ID != r.Lease:
 		done(nil) // it ended meanwhile
 	case !r.MAC.IsZero() && !l.MAC.IsZero() && r.MAC != l.MAC:
 		return vnet.Errorf(vnet.ErrConflict, "it is another guest's by now, %s", l.MAC).WithHint("look again: sextant lease list")
@@ -175,10 +181,10 @@ func (w *orderWork) take(r *vnet.LeaseRecord, done func(error)) error {
 		return err
 	}
 	w.twice[r.Address] = true
-	w.a.srv.lease(l, false)
+	w.a.srv.lease(pack.Of(l))
 	w.a.claim.Commit(*l, func(err error) {
 		if err != nil {
-			w.a.do(func() { w.a.srv.lease(l, true) })
+			w.a.do(func() { w.a.srv.leaseGone(pack.Of(l)) })
 		}
 		done(err)
 	})
@@ -253,7 +259,7 @@ func (w *orderWork) fits(r *vnet.LeaseRecord, l *vnet.Lease) error {
 	if w.twice[r.Address] {
 		return vnet.Errorf(vnet.ErrExists, "it is there twice").WithHint("the first one was taken")
 	}
-	if expired(l, w.now) {
+	if expired(l.Expires, w.now) {
 		return vnet.Errorf(vnet.ErrInvalid, "it ended at %s", l.Expires.UTC().Format(time.RFC3339))
 	}
 	i := slices.IndexFunc(w.svc.Subnets, func(s plan.Subnet) bool { return !s.Deprecated && s.Prefix.Contains(r.Address) })
@@ -298,9 +304,12 @@ func (w *orderWork) whose(l *vnet.Lease) error {
 		return vnet.Errorf(vnet.ErrConflict, "it is reserved for another guest").WithHint("see `sextant reservation list network=%s`", w.svc.Name)
 	}
 	id := a.claim.holder(l.Network, l.Address)
-	old := a.snap.Leases[id]
+	var old *vnet.Lease
+	if p := a.snap.Lease(id); p != nil {
+		old = p.Whole()
+	}
 	switch {
-	case id == "", old != nil && expired(old, w.now), old != nil && sameClient(old, l):
+	case id == "", old != nil && expired(old.Expires, w.now), old != nil && sameClient(old, l):
 		return nil
 	case old == nil:
 		return vnet.Errorf(vnet.ErrConflict, "it was just given to another guest")

@@ -71,12 +71,12 @@ func newOwed(c *claims, dir string) *owed {
 	o.j = j
 	now := c.now()
 	for k, l := range given {
-		if expired(&l, now) {
+		if expired(l.Expires, now) {
 			continue
 		}
 		o.debts[k] = &debt{lease: l, journaled: true}
 		o.due = append(o.due, k)
-		c.known[k] = toldBy(&l)
+		c.said[k] = saidBy(&l)
 	}
 	if n := len(o.due); n > 0 {
 		c.log.Info("leases are owed to the store", "leases", n)
@@ -156,11 +156,10 @@ func (o *owed) end(k leaseKey) {
 }
 
 // settle drops the debt of an address of which the store knows something newer.
-func (o *owed) settle(l *vnet.Lease) {
+func (o *owed) settle(k leaseKey, updated time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	k := leaseKey{l.Network, l.Address}
-	if d := o.debts[k]; d != nil && l.Updated.After(d.lease.Updated) {
+	if d := o.debts[k]; d != nil && updated.After(d.lease.Updated) {
 		delete(o.debts, k)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -29,7 +30,7 @@ func (c *claims) asked(l *vnet.Lease) {
 	k := leaseKey{l.Network, l.Address}
 	c.mu.Lock()
 	many := false
-	if l.Length == 0 && c.known[k].id == "" && c.foreign[k] == "" {
+	if l.Length == 0 && c.foreign[k] == "" && !c.knows(k) {
 		c.strange[l.Network]++
 		if many = c.strange[l.Network] == askedMany; many {
 			delete(c.strange, l.Network)
@@ -41,16 +42,44 @@ func (c *claims) asked(l *vnet.Lease) {
 	}
 }
 
-// told is what we last said of a lease of ours.
-type told struct {
-	id      vnet.ID
+// said is what we last said of a lease of ours.
+type said struct {
+	as      vnet.ID
 	updated int64  // nanoseconds since 1970
 	expires int64  // likewise; 0: never
 	guest   uint32 // a checksum of whose it is
 }
 
-func toldBy(l *vnet.Lease) told {
-	k := told{id: l.ID, updated: l.Updated.UnixNano(), guest: guestSum(l)}
+// told is what was last said of a lease of ours, by the store if held is set.
+type told struct {
+	said
+	held *pack.Lease
+}
+
+// id is the lease's.
+func (t *told) id() vnet.ID {
+	if t.held != nil {
+		return t.held.ID()
+	}
+	return t.as
+}
+
+// names reports whether the same guest has the lease.
+func (t *told) names(l *vnet.Lease) bool {
+	if t.held != nil {
+		return t.held.SameGuest(l)
+	}
+	return t.guest == guestSum(l)
+}
+
+// knows reports whether an address is ours already; locked.
+func (c *claims) knows(k leaseKey) bool {
+	_, ok := c.last(k)
+	return ok
+}
+
+func saidBy(l *vnet.Lease) said {
+	k := said{as: l.ID, updated: l.Updated.UnixNano(), guest: guestSum(l)}
 	if !l.Expires.IsZero() {
 		k.expires = l.Expires.UnixNano()
 	}

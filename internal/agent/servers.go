@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp4"
 	"github.com/sextant-net/sextant/internal/server/dhcp6"
@@ -137,21 +138,36 @@ func (s *servers) setReservations(network vnet.ID, rs []vnet.Reservation) {
 	s.dhcp6.SetReservations(network, rs)
 }
 
-// lease passes on that a lease came, changed or went by the store's account.
-func (s *servers) lease(l *vnet.Lease, gone bool) {
-	if s.services[l.Network] == nil {
+// lease passes on that a lease came or changed by the store's account.
+func (s *servers) lease(l *pack.Lease) {
+	if s.services[l.Network()] == nil {
 		return
 	}
-	c := *l
-	if gone {
-		t := c.Updated
-		c.Deleting = &t
-	}
-	switch l.How {
+	switch l.How() {
 	case vnet.HowDHCPv4, vnet.HowFixed: // it passes over those of IPv6
-		s.dhcp4.LoadLeases([]vnet.Lease{c})
+		s.dhcp4.Load(l)
 	case vnet.HowDHCPv6:
-		s.dhcp6.LoadLeases([]vnet.Lease{c})
+		s.dhcp6.Load(l)
+	}
+}
+
+// leaseGone passes on that a lease went.
+func (s *servers) leaseGone(l *pack.Lease) {
+	w := l.Whole()
+	w.Deleting = &w.Updated
+	s.lease(pack.Of(w))
+}
+
+// share has a server that gave a lease keep it as we do.
+func (s *servers) share(l *pack.Lease) {
+	if s.services[l.Network()] == nil {
+		return
+	}
+	switch l.How() {
+	case vnet.HowDHCPv4:
+		s.dhcp4.Share(l)
+	case vnet.HowDHCPv6:
+		s.dhcp6.Share(l)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -163,7 +164,7 @@ func (a *Agent) lost(l vnet.Lease, err error) {
 		if vnet.Is(err, vnet.ErrExists) {
 			a.event(vnet.Ref{Kind: vnet.KindNetwork, ID: l.Network}, "problem", "%v was given to %v while %v: the guest gets another one when it renews", l.Address, l.MAC, err)
 		}
-		a.srv.lease(&l, true)
-		a.claim.forget(&l)
+		a.srv.leaseGone(pack.Of(&l))
+		a.claim.forget(pack.Of(&l))
 	})
 }

@@ -149,7 +149,7 @@ func leasesIn(s *plan.Snapshot, network vnet.ID) []vnet.Lease {
 	all := s.LeasesOf(network)
 	out := make([]vnet.Lease, len(all))
 	for i, l := range all {
-		out[i] = *l
+		out[i] = *l.Whole()
 	}
 	return out
 }
@@ -216,8 +216,10 @@ func (a *Agent) report(owners []vnet.Ref, before map[plan.Key]error) {
 	}
 	for _, owners := range a.union.ownersOf(differing(before, a.failed)) {
 		for _, r := range owners {
-			if l := a.snap.Leases[r.ID]; r.Kind == vnet.KindLease && l != nil {
-				r = vnet.Ref{Kind: vnet.KindNetwork, ID: l.Network} // which reports for it
+			if r.Kind == vnet.KindLease {
+				if l := a.snap.Lease(r.ID); l != nil {
+					r = vnet.Ref{Kind: vnet.KindNetwork, ID: l.Network()} // which reports for it
+				}
 			}
 			refs[r] = true
 		}

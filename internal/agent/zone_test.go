@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dns"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -54,7 +55,7 @@ func TestZone(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []string
-			for _, r := range zoneOf(svc, []*plan.Guest{guest}, tc.leases, now).Records {
+			for _, r := range zoneOf(svc, []*plan.Guest{guest}, packed(tc.leases), now).Records {
 				got = append(got, r.Name+" "+r.Address.String())
 			}
 			if !slices.Equal(got, tc.want) {
@@ -94,4 +95,12 @@ func TestZoneService(t *testing.T) {
 	if got := zoneOf(svc, nil, nil, time.Unix(1e9, 0)); len(got.Listen) > 0 {
 		t.Errorf("a network without name service listens on %v", got.Listen)
 	}
+}
+
+func packed(all []*vnet.Lease) []*pack.Lease {
+	var out []*pack.Lease
+	for _, l := range all {
+		out = append(out, pack.Of(l))
+	}
+	return out
 }

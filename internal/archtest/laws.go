@@ -22,8 +22,9 @@ type law struct {
 var laws = []law{
 	{part: "internal/vnet/...", pure: true},
 	{part: "internal/ipam/...", imports: []string{"internal/vnet"}, pure: true},
+	{part: "internal/pack", imports: []string{"internal/vnet"}, pure: true},
 	{part: "internal/ladder/...", imports: []string{"internal/vnet", "internal/ipam"}, pure: true},
-	{part: "internal/plan/...", imports: []string{"internal/vnet", "internal/ipam"}, pure: true},
+	{part: "internal/plan/...", imports: []string{"internal/vnet", "internal/ipam", "internal/pack"}, pure: true},
 	{part: "internal/explain/...", imports: []string{"internal/vnet", "internal/ipam", "internal/plan"}, pure: true},
 
 	{part: "internal/leasefile", imports: []string{"internal/vnet"}, pure: true},
@@ -33,19 +34,19 @@ var laws = []law{
 	{part: "internal/store/...", imports: []string{"internal/vnet"}},
 	{part: "internal/config", imports: []string{"internal/vnet"}},
 	{part: "internal/kernel/...", imports: []string{"internal/vnet", "internal/plan"}},
-	{part: "internal/server/lease", imports: []string{"internal/vnet", "internal/plan", "internal/ipam"}, pure: true},
+	{part: "internal/server/lease", imports: []string{"internal/vnet", "internal/plan", "internal/ipam", "internal/pack"}, pure: true},
 	{part: "internal/server/listen", imports: []string{"internal/vnet", "internal/plan"}},
 	{part: "internal/server/dhcp/dhcptest", imports: []string{"internal/vnet", "internal/netnstest"}},
 	{part: "internal/server/dhcp", imports: []string{
-		"internal/vnet", "internal/plan", "internal/server/lease", "internal/server/listen",
+		"internal/vnet", "internal/plan", "internal/pack", "internal/server/lease", "internal/server/listen",
 	}},
 	{part: "internal/server/*", imports: []string{
-		"internal/vnet", "internal/plan", "internal/ipam",
+		"internal/vnet", "internal/plan", "internal/ipam", "internal/pack",
 		"internal/server/lease", "internal/server/listen", "internal/server/dhcp",
 	}},
 	{part: "internal/uplink/...", imports: []string{"internal/vnet", "internal/ipam"}},
 	{part: "internal/agent/...", imports: []string{
-		"internal/vnet", "internal/ipam", "internal/ladder", "internal/plan", "internal/explain",
+		"internal/vnet", "internal/ipam", "internal/pack", "internal/ladder", "internal/plan", "internal/explain",
 		"internal/reconcile", "internal/kernel/...", "internal/server/...", "internal/uplink/...",
 	}},
 	{part: "internal/control/...", imports: []string{"internal/vnet", "internal/ipam", "internal/plan", "internal/explain"}},

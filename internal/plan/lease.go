@@ -12,8 +12,12 @@ import (
 // Leases of single addresses have none.
 func Lease(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 	out := &Fragment{Owner: vnet.Ref{Kind: vnet.KindLease, ID: id}}
-	l := s.Leases[id]
-	if l == nil || l.Length == 0 || l.Declined || l.Host != s.Host || !l.Via.Is6() || !s.Started(l.Network) {
+	packed := s.Lease(id)
+	if packed == nil {
+		return out
+	}
+	l := packed.Whole()
+	if l.Length == 0 || l.Declined || l.Host != s.Host || !l.Via.Is6() || !s.Started(l.Network) {
 		return out
 	}
 	n := s.Networks[l.Network]

@@ -45,7 +45,11 @@ func TestDelegatedPrefix(t *testing.T) {
 			n := w.network("web", vnet.EgressNone, vnet.EgressRouted)
 			sub := w.delegation(n, "2001:db8:7:100::/56")
 			l := w.delegated("cpe", n, "2001:db8:7:101::/64", "fe80::1")
-			tc.change(w, n, sub, l)
+			c := *l
+			if tc.change(w, n, sub, &c); w.s.Lease(l.ID) != nil {
+				w.s.Put(&c)
+			}
+			l = &c
 			f := plan.FragmentOf(w.s, w.f, vnet.RefOf(l))
 			if got := len(f.Items) == 0; got != tc.none {
 				t.Errorf("items %v, want none: %v", f.Items, tc.none)

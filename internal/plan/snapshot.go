@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -19,9 +20,9 @@ type Snapshot struct {
 	Ports        map[vnet.ID]*vnet.Port
 	Reservations map[vnet.ID]*vnet.Reservation
 	Activations  map[vnet.ID]*vnet.Activation
-	Leases       map[vnet.ID]*vnet.Lease
 	Assignments  map[vnet.ID]*vnet.PrefixAssignment
 
+	leases leases
 	// members lists what belongs to an object: a network's subnets and ports,
 	// a subnet's assignments, a router's networks.
 	members map[member]map[vnet.ID]struct{}
@@ -48,7 +49,7 @@ func NewSnapshot(host string) *Snapshot {
 		Ports:        map[vnet.ID]*vnet.Port{},
 		Reservations: map[vnet.ID]*vnet.Reservation{},
 		Activations:  map[vnet.ID]*vnet.Activation{},
-		Leases:       map[vnet.ID]*vnet.Lease{},
+		leases:       newLeases(),
 		Assignments:  map[vnet.ID]*vnet.PrefixAssignment{},
 		members:      map[member]map[vnet.ID]struct{}{},
 		delegated:    map[vnet.ID]map[vnet.ID]struct{}{},
@@ -59,6 +60,10 @@ func NewSnapshot(host string) *Snapshot {
 // Put takes a new or changed object in. The snapshot keeps it; the caller must
 // not change it afterwards. Kinds that plans do not need are passed over.
 func (s *Snapshot) Put(o vnet.Object) {
+	if l, ok := o.(*vnet.Lease); ok {
+		s.PutLease(pack.Of(l))
+		return
+	}
 	id := o.GetMeta().ID
 	s.Delete(vnet.RefOf(o))
 	if owner := ownerOf(o); owner != "" {
@@ -88,14 +93,6 @@ func (s *Snapshot) Put(o vnet.Object) {
 		s.Reservations[id] = o
 	case *vnet.Activation:
 		s.Activations[id] = o
-	case *vnet.Lease:
-		s.Leases[id] = o
-		if o.Length > 0 {
-			if s.delegated[o.Network] == nil {
-				s.delegated[o.Network] = map[vnet.ID]struct{}{}
-			}
-			s.delegated[o.Network][id] = struct{}{}
-		}
 	case *vnet.PrefixAssignment:
 		s.Assignments[id] = o
 	}
@@ -103,6 +100,10 @@ func (s *Snapshot) Put(o vnet.Object) {
 
 // Delete forgets an object.
 func (s *Snapshot) Delete(r vnet.Ref) {
+	if r.Kind == vnet.KindLease {
+		s.deleteLease(r.ID)
+		return
+	}
 	if o := s.Get(r); o != nil {
 		m := member{ownerOf(o), r.Kind}
 		delete(s.members[m], r.ID)
@@ -126,13 +127,6 @@ func (s *Snapshot) Delete(r vnet.Ref) {
 		delete(s.Reservations, r.ID)
 	case vnet.KindActivation:
 		delete(s.Activations, r.ID)
-	case vnet.KindLease:
-		if l := s.Leases[r.ID]; l != nil && l.Length > 0 {
-			if delete(s.delegated[l.Network], r.ID); len(s.delegated[l.Network]) == 0 {
-				delete(s.delegated, l.Network)
-			}
-		}
-		delete(s.Leases, r.ID)
 	case vnet.KindAssignment:
 		delete(s.Assignments, r.ID)
 	}
@@ -156,7 +150,9 @@ func (s *Snapshot) Get(r vnet.Ref) vnet.Object {
 	case vnet.KindActivation:
 		return found(s.Activations, r.ID)
 	case vnet.KindLease:
-		return found(s.Leases, r.ID)
+		if p := s.Lease(r.ID); p != nil {
+			return p.Whole()
+		}
 	case vnet.KindAssignment:
 		return found(s.Assignments, r.ID)
 	}
@@ -184,8 +180,6 @@ func ownerOf(o vnet.Object) vnet.ID {
 	case *vnet.Reservation:
 		return o.Network
 	case *vnet.Activation:
-		return o.Network
-	case *vnet.Lease:
 		return o.Network
 	case *vnet.PrefixAssignment:
 		return o.Subnet
@@ -229,11 +223,6 @@ func (s *Snapshot) ReservationsOf(network vnet.ID) []*vnet.Reservation {
 	return membersOf(s, network, vnet.KindReservation, s.Reservations)
 }
 
-// LeasesOf returns a network's leases, oldest first.
-func (s *Snapshot) LeasesOf(network vnet.ID) []*vnet.Lease {
-	return membersOf(s, network, vnet.KindLease, s.Leases)
-}
-
 // DelegatedOf lists the leases of a network that are prefixes, in no order.
 func (s *Snapshot) DelegatedOf(network vnet.ID) []vnet.Ref {
 	var out []vnet.Ref
@@ -268,7 +257,7 @@ func (s *Snapshot) Started(network vnet.ID) bool {
 	return false
 }
 
-// Objects lists everything in the snapshot.
+// Objects lists everything in the snapshot but its leases.
 func (s *Snapshot) Objects() []vnet.Object {
 	inst := s.Installation
 	out := []vnet.Object{&inst}
@@ -279,7 +268,6 @@ func (s *Snapshot) Objects() []vnet.Object {
 	out = appendAll(out, s.Ports)
 	out = appendAll(out, s.Reservations)
 	out = appendAll(out, s.Activations)
-	out = appendAll(out, s.Leases)
 	return appendAll(out, s.Assignments)
 }
 

@@ -41,16 +41,18 @@ func ParseMAC(s string) (MAC, error) {
 }
 
 // String returns the colon form in lower case.
-func (m MAC) String() string {
+func (m MAC) String() string { return string(m.Append(make([]byte, 0, 17))) }
+
+// Append appends what String returns.
+func (m MAC) Append(b []byte) []byte {
 	const digits = "0123456789abcdef"
-	b := make([]byte, 0, 17)
 	for i, x := range m {
 		if i > 0 {
 			b = append(b, ':')
 		}
 		b = append(b, digits[x>>4], digits[x&15])
 	}
-	return string(b)
+	return b
 }
 
 // IsZero reports whether m is all zero, which means "not set".

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/server/listen"
@@ -126,6 +127,23 @@ func (s *Server) SetReservations(network vnet.ID, rs []vnet.Reservation) {
 	s.engine(network).Leases().SetReservations(rs)
 }
 
+// Load is LoadLeases of one.
+func (s *Server) Load(l *pack.Lease) {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	s.engine(l.Network()).Leases().Load(l, s.now())
+}
+
+// Share has what is known of a lease that we gave be kept as l, if that says
+// the same: l is there anyway.
+func (s *Server) Share(l *pack.Lease) {
+	s.nets.Lock()
+	defer s.nets.Unlock()
+	if n := s.nets.Get(l.Network()); n != nil {
+		n.Engine.Leases().Share(l)
+	}
+}
+
 // LoadLeases adds or replaces leases that are durable already: all of them at
 // start, later those that others changed. Leases of the other family are
 // passed over; one with Meta.Deleting set is forgotten.
@@ -136,7 +154,7 @@ func (s *Server) LoadLeases(ls []vnet.Lease) {
 	// In the order in which they end: those that have ended are given to others
 	// in that order.
 	for _, l := range slices.SortedStableFunc(slices.Values(ls), func(a, b vnet.Lease) int { return a.Expires.Compare(b.Expires) }) {
-		s.engine(l.Network).Leases().Load(l, now)
+		s.engine(l.Network).Leases().Load(pack.Of(&l), now)
 	}
 }
 

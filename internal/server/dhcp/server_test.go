@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/server/listen"
@@ -25,7 +26,7 @@ func newMute(f vnet.Family) func() Engine {
 		return mute{lease.NewBook(lease.Rules{
 			Family: f,
 			Serves: func(*plan.Subnet) bool { return true },
-			Client: func(l *vnet.Lease) string { return l.Client },
+			Client: func(b []byte, l *pack.Lease) []byte { return l.AppendClient(b) },
 			Key:    func(*vnet.Reservation) lease.Key { return lease.Key{} },
 		})}
 	}

@@ -56,7 +56,7 @@ func measure(b *testing.B, e *engine, k dhcpv4.MessageType) {
 func BenchmarkPort(b *testing.B) {
 	for name, k := range map[string]dhcpv4.MessageType{"discover": discover, "request": requestM} {
 		b.Run(name, func(b *testing.B) {
-			e := newEngine("host")
+			e := newEngine("host", &desk{})
 			e.Set(service(subnet("10.0.0.0/8")))
 			for i := range clients {
 				e.SetGuest(guest(i+1, netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}).String()))
@@ -72,14 +72,14 @@ func BenchmarkOpenRange(b *testing.B) {
 	svc.DHCP.Probe = &no
 	for name, k := range map[string]dhcpv4.MessageType{"discover": discover, "request": requestM} {
 		b.Run(name, func(b *testing.B) {
-			e := newEngine("host")
+			e := newEngine("host", &desk{})
 			e.Set(svc)
 			measure(b, e, k)
 		})
 	}
 	// Clients that were never seen before: a whole DORA.
 	b.Run("new", func(b *testing.B) {
-		e := newEngine("host")
+		e := newEngine("host", &desk{})
 		e.Set(svc)
 		r := msg{kind: requestM, mac: mac(1), requested: "10.0.0.9", server: "10.0.0.1", opts: asking}.bytes()
 		d := msg{kind: discover, mac: mac(1), opts: asking}.bytes()

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -86,12 +87,29 @@ func isMAC(id []byte, mac vnet.MAC) bool {
 // stationKey is the key of a client that is known by its MAC.
 func stationKey(mac vnet.MAC) string { return "mac:" + mac.String() }
 
-// clientOf is the key of a lease's client.
-func clientOf(l *vnet.Lease) string {
-	if l.Client == "" || l.Port != "" || len(l.Client) == 14 && l.Client == "01"+hex.EncodeToString(l.MAC[:]) {
-		return stationKey(l.MAC)
+// appendClient appends the key of a lease's client.
+func appendClient(b []byte, l *pack.Lease) []byte {
+	mac := l.MAC()
+	if l.Port() == "" {
+		n := len(b)
+		b = append(b, "id:"...)
+		m := len(b)
+		if b = l.AppendClient(b); len(b) > m && !saysMAC(b[m:], mac) {
+			return b
+		}
+		b = b[:n]
 	}
-	return "id:" + l.Client
+	return mac.Append(append(b, "mac:"...))
+}
+
+// saysMAC is isMAC of an identifier in hex.
+func saysMAC(id []byte, mac vnet.MAC) bool {
+	var raw [7]byte
+	if len(id) != 2*len(raw) {
+		return false
+	}
+	_, err := hex.Decode(raw[:], id)
+	return err == nil && isMAC(raw[:], mac)
 }
 
 // client is the key that the client's dynamic leases belong to. Ports are known
@@ -111,7 +129,7 @@ func (r *request) client() string {
 }
 
 // clientID is what a lease of ours says of the client's identifier, so that
-// clientOf finds the key again.
+// appendClient finds the key again.
 func (r *request) clientID() string {
 	if r.guest == nil && r.firmware() {
 		return ""
@@ -136,8 +154,8 @@ func (e *engine) adopt(r *request) {
 	}
 	var found *lease.Entry
 	for en := range e.Table().Of(e.holder(r)) {
-		mine := en.Lease.MAC == r.mac && en.Client != "" && (en.State == lease.Bound || en.State == lease.Idle)
-		if mine && (r.firmware() || r.guest != nil || en.Client == stationKey(r.mac)) {
+		mine := en.Lease.MAC() == r.mac && !e.Table().IsOf(en, "") && (en.State == lease.Bound || en.State == lease.Idle)
+		if mine && (r.firmware() || r.guest != nil || e.Table().IsOf(en, stationKey(r.mac))) {
 			found = en
 			break
 		}
@@ -151,7 +169,7 @@ func (e *engine) adopt(r *request) {
 // reclaim forgets that an address was seen in use where that was the client
 // itself: its lease was lost here, and it goes on using it.
 func (e *engine) reclaim(r *request, a netip.Addr) {
-	if en := e.Table().At(a); en != nil && en.State == lease.Foreign && en.Lease.MAC == r.mac {
+	if en := e.Table().At(a); en != nil && en.State == lease.Foreign && en.Lease.MAC() == r.mac {
 		e.Table().Remove(en)
 	}
 }

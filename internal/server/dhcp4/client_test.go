@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -43,7 +44,7 @@ func TestFirmwareThenSystem(t *testing.T) {
 	}
 	// Loaded again after a restart, by the name that it had last.
 	g := newFake(t, service())
-	g.Load(f.claims[len(f.claims)-1], f.now)
+	g.Load(pack.Of(&f.claims[len(f.claims)-1]), f.now)
 	g.now = f.now
 	if b := g.dora(names[0]); b != a {
 		t.Errorf("after a restart: %v, was %v", b, a)
@@ -78,7 +79,7 @@ func TestPortOnOpenRange(t *testing.T) {
 	}
 	g := newFake(t, svc)
 	g.SetGuest(guest(1))
-	g.Load(f.claims[len(f.claims)-1], f.now)
+	g.Load(pack.Of(&f.claims[len(f.claims)-1]), f.now)
 	if b := g.dora(msg{mac: mac(1)}); b != a {
 		t.Errorf("%v after a restart, was %v", b, a)
 	}
@@ -217,7 +218,7 @@ func TestSeenAddresses(t *testing.T) {
 	seen := vnet.Lease{
 		Network: "net", Subnet: "192.0.2.0/24", Address: ip("192.0.2.50"), Family: vnet.IPv4, How: vnet.HowFixed, MAC: mac(7),
 	}
-	f.Load(seen, start)
+	f.Load(pack.Of(&seen), start)
 	if a := f.dora(msg{mac: mac(1), requested: "192.0.2.50"}); a != ip("192.0.2.51") {
 		t.Errorf("a stranger got %v", a)
 	}
@@ -229,7 +230,7 @@ func TestSeenAddresses(t *testing.T) {
 	}
 	// The sight goes, the lease stays.
 	seen.Deleting = &start
-	f.Load(seen, start)
+	f.Load(pack.Of(&seen), start)
 	if en := f.Table().At(ip("192.0.2.50")); en == nil || en.State != lease.Bound {
 		t.Errorf("%+v", en)
 	}

@@ -48,7 +48,7 @@ func (e *engine) propose(r *request, g grant, now time.Time) dhcp.Effects {
 	// Under a flood nothing is remembered: what is offered follows from the
 	// client, and its request decides. Nor is it for who most likely will not
 	// take it (RFC 8925 section 3.2).
-	if en := e.Table().At(g.address); (en == nil || en.Client != r.client()) && e.Remembers(g.sub) && !e.v6Only(r) {
+	if en := e.Table().At(g.address); (en == nil || !e.Table().IsOf(en, r.client())) && e.Remembers(g.sub) && !e.v6Only(r) {
 		e.offer(r, g, now)
 	}
 	return dhcp.Effects{Send: e.reply(r, kindOffer, g, e.leaseTime(r, g.sub, now))}
@@ -94,7 +94,7 @@ func (e *engine) unsure(r *request, g grant) bool {
 		return false
 	}
 	en := e.Table().At(g.address)
-	return en == nil || en.Client != r.client()
+	return en == nil || !e.Table().IsOf(en, r.client())
 }
 
 // probe has the address looked for before it is offered (RFC 2131 section
@@ -131,7 +131,7 @@ func (e *engine) Probed(p dhcp.Probe, by vnet.MAC, now time.Time) dhcp.Effects {
 			return dhcp.Effects{} // the client asks again
 		}
 	}
-	if taken || sub == nil || !e.reaches(r, sub) || !e.Usable(sub, p.Address) || en != nil && en.Client != r.client() {
+	if taken || sub == nil || !e.reaches(r, sub) || !e.Usable(sub, p.Address) || en != nil && !e.Table().IsOf(en, r.client()) {
 		return e.discover(r, now)
 	}
 	return e.propose(r, grant{p.Address, sub}, now)

@@ -20,7 +20,7 @@ func (e *engine) decline(r *request, now time.Time) dhcp.Effects {
 		return dhcp.Effects{}
 	}
 	en := e.Table().At(a)
-	if en == nil || en.Client != r.client() || en.State == lease.Idle || len(e.pending) >= lease.MaxPending {
+	if en == nil || !e.Table().IsOf(en, r.client()) || en.State == lease.Idle || len(e.pending) >= lease.MaxPending {
 		return dhcp.Effects{}
 	}
 	return e.ask(&pending{req: r.keep(), lease: e.Decline(en, now), quiet: true})
@@ -30,7 +30,7 @@ func (e *engine) decline(r *request, now time.Time) dhcp.Effects {
 // and keeps the address as long as nobody else needs it.
 func (e *engine) release(r *request, now time.Time) dhcp.Effects {
 	en := e.Table().At(r.ciaddr)
-	if e.another(r) || en == nil || en.Client != r.client() || en.State != lease.Bound {
+	if e.another(r) || en == nil || !e.Table().IsOf(en, r.client()) || en.State != lease.Bound {
 		return dhcp.Effects{}
 	}
 	return dhcp.Effects{Release: []vnet.Lease{e.End(en, now)}}

@@ -12,9 +12,10 @@ import (
 )
 
 // engine is the DHCPv4 side of one network. What its steps return to be sent
-// is good until the next step.
+// is good until the next step of any engine at the same desk.
 type engine struct {
 	*lease.Book
+	*desk
 	told told
 	// pending are the claims under way, probes the addresses that are looked
 	// for on the link, each by token; waiting and probing are the tokens of
@@ -24,7 +25,11 @@ type engine struct {
 	probes  map[uint64]*pending
 	probing map[string]uint64
 	token   uint64
+}
 
+// desk is where messages are answered. All networks of a server share one: it
+// answers one message at a time, and a thousand desks are megabytes.
+type desk struct {
 	req    request // that is being answered
 	writer writer
 	out    [1]dhcp.Reply
@@ -39,13 +44,13 @@ type pending struct {
 	quiet bool // a decline: nobody waits for an answer
 }
 
-func newEngine(host string) *engine {
+func newEngine(host string, d *desk) *engine {
 	e := &engine{
-		pending: make(map[uint64]*pending), waiting: make(map[string]uint64),
+		desk: d, pending: make(map[uint64]*pending), waiting: make(map[string]uint64),
 		probes: make(map[uint64]*pending), probing: make(map[string]uint64),
 	}
 	e.Book = lease.NewBook(lease.Rules{
-		Family: vnet.IPv4, How: vnet.HowDHCPv4, Host: host, Serves: serves, Client: clientOf, Key: reservationKey,
+		Family: vnet.IPv4, How: vnet.HowDHCPv4, Host: host, Serves: serves, Client: appendClient, Key: reservationKey,
 		Changed: func(*plan.Service) { e.told = tell(e.Service()) },
 	})
 	return e

@@ -11,6 +11,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/server/listen"
@@ -109,10 +110,10 @@ func TestRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, service(subnet("192.0.2.0/24", "192.0.2.50-192.0.2.59")))
 			f.SetGuest(guest(3, "192.0.2.60"))
-			f.Load(vnet.Lease{
+			f.Load(pack.Of(&vnet.Lease{
 				Network: "net", Subnet: "192.0.2.0/24", Address: ip("192.0.2.50"), Family: vnet.IPv4,
 				How: vnet.HowDHCPv4, MAC: mac(1), Expires: start.Add(time.Hour),
-			}, start)
+			}), start)
 			c.m.kind = requestM
 			m, r := f.send(c.m.bytes())
 			got := silent
@@ -299,9 +300,10 @@ func TestLoadLeases(t *testing.T) {
 	bad := l("192.0.2.53", 8, vnet.HowDHCPv4, time.Hour)
 	bad.Declined = true
 	for _, l := range []vnet.Lease{l("192.0.2.50", 1, vnet.HowDHCPv4, time.Hour), l("192.0.2.51", 2, vnet.HowDHCPv4, -time.Hour), seen, bad} {
-		f.Load(l, start)
+		f.Load(pack.Of(&l), start)
 	}
-	f.Load(l("192.0.2.50", 9, vnet.HowFixed, time.Hour), start) // an impostor
+	impostor := l("192.0.2.50", 9, vnet.HowFixed, time.Hour)
+	f.Load(pack.Of(&impostor), start)
 	if a := f.dora(msg{mac: mac(1)}); a != ip("192.0.2.50") {
 		t.Errorf("client of a loaded lease got %v", a)
 	}
@@ -310,7 +312,7 @@ func TestLoadLeases(t *testing.T) {
 	}
 	gone := l("192.0.2.50", 1, vnet.HowDHCPv4, time.Hour)
 	gone.Deleting = &start
-	f.Load(gone, start)
+	f.Load(pack.Of(&gone), start)
 	if en := f.Table().At(ip("192.0.2.50")); en == nil || en.State != lease.Idle {
 		t.Errorf("a lease that was ended elsewhere: %+v", en)
 	}

@@ -63,7 +63,7 @@ type fake struct {
 }
 
 func newFake(t testing.TB, svc plan.Service) *fake {
-	f := &fake{engine: newEngine("host"), t: t, now: start}
+	f := &fake{engine: newEngine("host", &desk{}), t: t, now: start}
 	f.Set(svc)
 	return f
 }

@@ -44,7 +44,7 @@ func (e *engine) request(r *request, now time.Time) dhcp.Effects {
 	e.reclaim(r, address)
 	own := e.Table().Find(r.client(), sub.ID)
 	switch {
-	case own != nil && own.Lease.Address == address:
+	case own != nil && own.Address() == address:
 		if own.State != lease.Idle {
 			return e.claim(r, grant{address, sub}, now)
 		}

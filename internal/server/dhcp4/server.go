@@ -33,10 +33,11 @@ type Server struct{ *dhcp.Server }
 
 // New makes a server that listens nowhere yet.
 func New(c Config) *Server {
+	d := &desk{}
 	return &Server{dhcp.New(dhcp.Config{
 		Name: "DHCPv4", Family: vnet.IPv4, InNS: c.InNS, Claims: c.Claims, Station: c.Station, Granted: c.Granted,
 		Log: c.Log, Now: c.Now,
-		Engine: func() dhcp.Engine { return newEngine(c.Host) },
+		Engine: func() dhcp.Engine { return newEngine(c.Host, d) },
 		Open:   open,
 	})}
 }

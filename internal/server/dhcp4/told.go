@@ -15,7 +15,7 @@ import (
 type told struct {
 	// own are the options that the operator wrote, which take the place of
 	// ours, and ownCodes their codes in order.
-	own      [256][]byte
+	own      map[byte][]byte
 	ownCodes []byte
 
 	dns, ntp, search, encrypted []byte
@@ -33,7 +33,10 @@ func tell(svc *plan.Service) (t told) {
 		if o.Family != vnet.IPv4 || err != nil || o.Code == optPad || o.Code >= optEnd {
 			continue
 		}
-		t.own[o.Code] = append([]byte{}, v...)
+		if t.own == nil {
+			t.own = map[byte][]byte{}
+		}
+		t.own[byte(o.Code)] = append([]byte{}, v...)
 		t.ownCodes = append(t.ownCodes, byte(o.Code))
 	}
 	t.dns = addresses(svc.DNS.Servers, maxDNS)

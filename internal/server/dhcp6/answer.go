@@ -98,7 +98,7 @@ func (e *engine) takeBack(r *request, c *client, x *ia, w wish, now time.Time) g
 	}
 	en := e.Table().At(w.address)
 	mine := !x.prefixes && c.has && c.iaid == x.iaid && slices.Contains(c.going, w.address)
-	leased := en != nil && en.State == lease.Bound && en.Lease.Length == w.length && en.Client == c.name(r, x) &&
+	leased := en != nil && en.State == lease.Bound && en.Lease.Length() == w.length && e.Table().IsOf(en, c.name(r, x)) &&
 		sub.Deprecated && !e.Owned(w.address)
 	if !mine && !leased {
 		return g
@@ -108,7 +108,7 @@ func (e *engine) takeBack(r *request, c *client, x *ia, w wish, now time.Time) g
 		g.valid = 0
 	}
 	if leased {
-		g.valid = max(0, min(g.valid, en.Until.Sub(now).Truncate(time.Second)))
+		g.valid = max(0, min(g.valid, en.Until().Sub(now).Truncate(time.Second)))
 	}
 	return g
 }
@@ -155,7 +155,7 @@ func (e *engine) release(r *request, c *client, now time.Time) dhcp.Effects {
 				continue
 			}
 			en := e.Table().At(w.address)
-			if en == nil || en.State != lease.Bound || en.Lease.Length != w.length || en.Client != c.name(r, x) {
+			if en == nil || en.State != lease.Bound || en.Lease.Length() != w.length || !e.Table().IsOf(en, c.name(r, x)) {
 				continue
 			}
 			found = true
@@ -191,7 +191,7 @@ func (e *engine) decline(r *request, c *client, now time.Time) dhcp.Effects {
 				continue
 			}
 			en := e.Table().At(w.address)
-			if en == nil || en.Client != c.name(r, x) || len(e.pending) >= lease.MaxPending {
+			if en == nil || !e.Table().IsOf(en, c.name(r, x)) || len(e.pending) >= lease.MaxPending {
 				continue
 			}
 			found = true

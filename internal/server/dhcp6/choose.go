@@ -145,8 +145,8 @@ func (e *engine) pick(r *request, c *client, a *answer, sub *plan.Subnet, now ti
 		// A guest that was installed anew, or whose loader and system have names
 		// of their own, goes on with what its port has.
 		w.Inherits = func(en *lease.Entry) bool {
-			others := en.Lease.IAID != a.ia.iaid && r.has(a.ia.prefixes, en.Lease.IAID)
-			return !others && !slices.Contains(e.given, en.Lease.Address)
+			others := en.Lease.IAID() != a.ia.iaid && r.has(a.ia.prefixes, en.Lease.IAID())
+			return !others && !slices.Contains(e.given, en.Address())
 		}
 	}
 	addr, ok := e.Pick(&w, sub, now)
@@ -190,7 +190,7 @@ func (e *engine) assignPrefix(r *request, c *client, a *answer, now time.Time, f
 // something of it; it names a prefix in it; the length is the one it wants; a
 // little wider; a little narrower.
 func (e *engine) rank(r *request, c *client, x *ia, sub *plan.Subnet) int {
-	if en := e.Table().Find(c.name(r, x), sub.ID); en != nil && en.State == lease.Bound && e.Usable(sub, en.Lease.Address) {
+	if en := e.Table().Find(c.name(r, x), sub.ID); en != nil && en.State == lease.Bound && e.Usable(sub, en.Address()) {
 		return 0
 	}
 	piece, least := e.Piece(sub), 1000

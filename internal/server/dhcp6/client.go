@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/lease"
@@ -180,22 +181,23 @@ func (e *engine) remember(k known, w whom) {
 }
 
 // loaded remembers whom a lease is of.
-func (e *engine) loaded(l *vnet.Lease) {
+func (e *engine) loaded(l *pack.Lease) {
+	duid, port, mac := l.DUID(), l.Port(), l.MAC()
 	switch {
-	case l.DUID == "":
+	case duid == "":
 		return
-	case l.Port != "":
-		e.remember(known{duid: l.DUID, any: true}, whom{port: l.Port})
-		e.remember(known{duid: l.DUID, iaid: l.IAID}, whom{port: l.Port})
-	case !l.MAC.IsZero():
-		e.remember(known{duid: l.DUID, iaid: l.IAID}, whom{mac: l.MAC})
-		delete(e.cards, l.MAC)
+	case port != "":
+		e.remember(known{duid: duid, any: true}, whom{port: port})
+		e.remember(known{duid: duid, iaid: l.IAID()}, whom{port: port})
+	case !mac.IsZero():
+		e.remember(known{duid: duid, iaid: l.IAID()}, whom{mac: mac})
+		delete(e.cards, mac)
 	}
-	if l.Port != "" && !l.MAC.IsZero() && e.cards[l.MAC] != l.Port {
+	if port != "" && !mac.IsZero() && e.cards[mac] != port {
 		if len(e.cards) >= maxKnown {
 			clear(e.cards)
 		}
-		e.cards[l.MAC] = l.Port
+		e.cards[mac] = port
 	}
 }
 
@@ -251,24 +253,41 @@ func (c *client) name(r *request, x *ia) string {
 func clientOf(l *vnet.Lease) string { return clientName(l.Port, l.MAC, l.DUID, l.IAID) }
 
 func clientName(port vnet.ID, mac vnet.MAC, duid string, iaid uint32) string {
-	const digits = "0123456789abcdef"
 	var buf [maxDUID*3 + 32]byte
-	b := buf[:0]
+	b, whole := beginName(buf[:0], port, mac)
+	if !whole {
+		b = append(b, duid...)
+	}
+	return string(endName(b, iaid))
+}
+
+// appendClient appends clientOf of a lease that is packed.
+func appendClient(b []byte, l *pack.Lease) []byte {
+	b, whole := beginName(b, l.Port(), l.MAC())
+	if !whole {
+		b = l.AppendDUID(b)
+	}
+	return endName(b, l.IAID())
+}
+
+// beginName begins the key of a client; whole says that no DUID belongs to it.
+func beginName(b []byte, port vnet.ID, mac vnet.MAC) (_ []byte, whole bool) {
+	const digits = "0123456789abcdef"
 	switch {
 	case port != "":
-		b = append(append(b, "port:"...), port...)
+		return append(append(b, "port:"...), port...), true
 	case !mac.IsZero():
 		b = append(b, "mac:"...)
 		for _, x := range mac {
 			b = append(b, digits[x>>4], digits[x&15])
 		}
 		b = append(b, '/')
-		fallthrough
-	default:
-		b = append(b, duid...)
 	}
-	b = append(b, '/')
-	return string(strconv.AppendUint(b, uint64(iaid), 10))
+	return b, false
+}
+
+func endName(b []byte, iaid uint32) []byte {
+	return strconv.AppendUint(append(b, '/'), uint64(iaid), 10)
 }
 
 // inherits reports whether a client goes on with what its port or its MAC has

@@ -66,7 +66,7 @@ func newEngine(host string, duid, secret []byte) *engine {
 		pending: make(map[uint64]*pending), waiting: make(map[messageKey]bool),
 	}
 	e.Book = lease.NewBook(lease.Rules{
-		Family: vnet.IPv6, How: vnet.HowDHCPv6, Host: host, Serves: serves, Client: clientOf, Key: reservationKey,
+		Family: vnet.IPv6, How: vnet.HowDHCPv6, Host: host, Serves: serves, Client: appendClient, Key: reservationKey,
 		Forgotten: func(port vnet.ID) { delete(e.holds, port) },
 		Loaded:    e.loaded,
 		Changed:   e.changed,

@@ -13,6 +13,7 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -41,7 +42,7 @@ func TestIdentify(t *testing.T) {
 			f := newFake(t, service())
 			f.SetGuest(guest(1, one))
 			f.SetGuest(guest(2, two))
-			f.Load(vnet.Lease{Family: vnet.IPv6, Address: ip(one), Port: "port1", DUID: ipam.DUID(duidUUID(99)).String(), IAID: 7, How: vnet.HowDHCPv6, Subnet: "2001:db8:1::/64"}, start)
+			f.Load(pack.Of(&vnet.Lease{Family: vnet.IPv6, Address: ip(one), Port: "port1", DUID: ipam.DUID(duidUUID(99)).String(), IAID: 7, How: vnet.HowDHCPv6, Subnet: "2001:db8:1::/64"}), start)
 			c.m.ias = []string{"7"}
 			got := f.lease(c.m)
 			if c.want != "" && (len(got) != 1 || got[0] != ip(c.want)) {
@@ -105,10 +106,10 @@ func TestMessages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, service())
 			f.SetGuest(guest(1, "2001:db8:1::11"))
-			f.Load(vnet.Lease{
+			f.Load(pack.Of(&vnet.Lease{
 				Network: "net", Subnet: "2001:db8:1::/64", Address: ip("2001:db8:1::99"), Family: vnet.IPv6,
 				How: vnet.HowDHCPv6, DUID: ipam.DUID(dyn).String(), IAID: 5, Expires: start.Add(time.Hour),
-			}, start)
+			}), start)
 			if got := text(f.send(c.m.packet())); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}

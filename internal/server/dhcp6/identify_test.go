@@ -11,6 +11,7 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -65,9 +66,9 @@ func TestIdentificationOrder(t *testing.T) {
 				g.Relay = map[int]string{4: "line4", 8: "line8", 9: "0x00000901ff"}[i]
 				f.SetGuest(g)
 			}
-			f.Load(vnet.Lease{
+			f.Load(pack.Of(&vnet.Lease{
 				Family: vnet.IPv6, Address: ip("2001:db8:1::77"), Port: "port7", DUID: ipam.DUID(duidUUID(7)).String(), IAID: 70, How: vnet.HowDHCPv6,
-			}, start)
+			}), start)
 			if c.m.ias == nil {
 				c.m.ias = []string{"1"}
 			}
@@ -160,7 +161,7 @@ func TestLeaseBelongsToThePort(t *testing.T) {
 					f = newFake(t, svc)
 					setPorts()
 					for _, l := range claims {
-						f.Load(l, f.now)
+						f.Load(pack.Of(&l), f.now)
 					}
 				}
 				if got := take(c.then); (got == had) != c.same {
@@ -189,7 +190,7 @@ func TestLeaseBelongsToTheCard(t *testing.T) {
 			claims := f.claims
 			f = newFake(t, *f.Service())
 			for _, l := range claims {
-				f.Load(l, f.now)
+				f.Load(pack.Of(&l), f.now)
 			}
 		}
 		for i, duid := range [][]byte{duidUUID(5), duidLL(mac(1)), duidUUID(6)} {
@@ -231,7 +232,7 @@ func TestMACThatIsSeenLater(t *testing.T) {
 		t.Errorf("claimed %+v", last)
 	}
 	f = newFake(t, service())
-	f.Load(last, start)
+	f.Load(pack.Of(&last), start)
 	m.seen = vnet.MAC{}
 	if got := f.lease(m)[0]; got != first {
 		t.Errorf("without its MAC, after a restart: had %v, got %v", first, got)
@@ -259,7 +260,7 @@ func TestLeaseOfPortsThatComeAndGo(t *testing.T) {
 			claims := f.claims
 			f = newFake(t, *f.Service())
 			for _, l := range claims {
-				f.Load(l, f.now)
+				f.Load(pack.Of(&l), f.now)
 			}
 			f.SetGuest(plan.Guest{Port: port, Network: "net", MAC: mac(1)})
 		}

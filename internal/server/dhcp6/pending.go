@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/server/listen"
@@ -45,7 +46,7 @@ type grant struct {
 // offer keeps a dynamic address for the IA for a short while.
 func (e *engine) offer(r *request, c *client, x *ia, g *give, now time.Time) {
 	name := c.name(r, x)
-	if en := e.Table().At(g.address); en != nil && en.State != lease.Idle && (en.Client == name || en.State == lease.Bound) {
+	if en := e.Table().At(g.address); en != nil && en.State != lease.Idle && (e.Table().IsOf(en, name) || en.State == lease.Bound) {
 		return
 	}
 	l := vnet.Lease{
@@ -115,15 +116,15 @@ func (e *engine) bind(r *request, c *client, answers []answer, now time.Time) dh
 // client is then told what is left of it.
 func (e *engine) isSettled(l *vnet.Lease, client string, g *give, now time.Time) bool {
 	en := e.Table().At(l.Address)
-	if en == nil || en.State != lease.Bound || en.Client != client || en.Lease.Length != l.Length ||
-		l.Expires.Sub(en.Until) > min(settled, g.valid/16) {
+	if en == nil || en.State != lease.Bound || !e.Table().IsOf(en, client) || en.Lease.Length() != l.Length ||
+		l.Expires.Sub(en.Until()) > min(settled, g.valid/16) {
 		return false
 	}
-	o := &en.Lease
-	if o.MAC != l.MAC || o.Port != l.Port || o.DUID != l.DUID || o.Via != l.Via || o.Hostname != l.Hostname || o.Subnet != l.Subnet {
+	o := en.Lease
+	if o.MAC() != l.MAC || o.Port() != l.Port || o.DUID() != l.DUID || o.Via() != l.Via || o.Hostname() != l.Hostname || o.Subnet() != l.Subnet {
 		return false
 	}
-	g.claim, g.valid = false, max(0, min(g.valid, en.Until.Sub(now).Truncate(time.Second)))
+	g.claim, g.valid = false, max(0, min(g.valid, en.Until().Sub(now).Truncate(time.Second)))
 	g.preferred = min(g.preferred, g.valid)
 	return true
 }
@@ -151,10 +152,10 @@ func (e *engine) Committed(c dhcp.Claim, err error, now time.Time) dhcp.Effects 
 	var out dhcp.Effects
 	switch sub := e.Subnet(l.Subnet); {
 	case err == nil && l.How != vnet.HowDHCPv6: // registered
-		e.Load(l, now)
+		e.Load(pack.Of(&l), now)
 	case err == nil && sub != nil && e.Usable(sub, l.Address) && e.Piece(sub) == l.Length:
 		e.BindTo(p.holder, l, clientOf(&l))
-		e.loaded(&l)
+		e.loaded(pack.Of(&l))
 	case err == nil: // the network changed meanwhile
 		out.Release = append(out.Release, l)
 		p.refused = true

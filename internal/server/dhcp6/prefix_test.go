@@ -9,6 +9,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/server/lease"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -165,7 +166,7 @@ func TestLimit(t *testing.T) {
 				got += strings.Count(f.ask(m), "/3600")
 				for _, l := range f.claims { // as the store says them again
 					l.Expires = l.Expires.Add(time.Second)
-					f.Load(l, f.now)
+					f.Load(pack.Of(&l), f.now)
 				}
 			}
 			if live := f.Table().Live("2001:db8:1::/64") + f.Table().Live("2001:db8:f000::/40"); live > 5 || got < 5 {

@@ -43,15 +43,15 @@ func (e *engine) register(r *request, c *client, now time.Time) (dhcp.Effects, e
 	out := e.finish(r, w)
 
 	holder := lease.Holder(&l, vnet.HowDHCPv6, clientOf(&l))
-	if en == nil && e.Table().Held(holder) >= maxReported || en != nil && en.Lease.MAC != l.MAC && en.Lease.DUID != "" {
+	if en == nil && e.Table().Held(holder) >= maxReported || en != nil && en.Lease.MAC() != l.MAC && en.Lease.DUID() != "" {
 		return dhcp.Effects{}, errAddress
 	}
 	key := messageKey{r.duid, r.id, r.kind}
 	if e.waiting[key] || len(e.pending) >= lease.MaxPending/2 {
 		return dhcp.Effects{}, nil
 	}
-	if en != nil && en.Lease.DUID == l.DUID && en.Lease.Hostname == l.Hostname && en.Lease.Port == l.Port &&
-		l.Expires.Sub(en.Until).Abs() < settled {
+	if en != nil && en.Lease.DUID() == l.DUID && en.Lease.Hostname() == l.Hostname && en.Lease.Port() == l.Port &&
+		l.Expires.Sub(en.Until()).Abs() < settled {
 		return out, nil
 	}
 	p := &pending{key: key, left: 1, tries: maxTries, reply: out.Send[0]}

@@ -126,7 +126,7 @@ func TestRelayThatIsNotBelieved(t *testing.T) {
 	for range f.Conflicts(f.now) {
 		conflicts++
 	}
-	if en := f.Table().At(own.Addr()); len(f.ended) != 0 || conflicts != 0 || en == nil || en.Lease.Port != "port1" {
+	if en := f.Table().At(own.Addr()); len(f.ended) != 0 || conflicts != 0 || en == nil || en.Lease.Port() != "port1" {
 		t.Errorf("ended %+v, %d conflicts, prefix %+v", f.ended, conflicts, en)
 	}
 	if w := f.known[known{duid: ipam.DUID(duidUUID(3)).String(), iaid: 1}]; w != (whom{}) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -19,14 +20,14 @@ type Rules struct {
 	// Serves reports whether guests of a subnet of the family get addresses by
 	// the protocol.
 	Serves func(*plan.Subnet) bool
-	// Client is the key of a lease's client.
-	Client func(*vnet.Lease) string
+	// Client appends the key of a lease's client to b.
+	Client func(b []byte, l *pack.Lease) []byte
 	// Key is what a reservation is found by; zero: by nothing.
 	Key func(*vnet.Reservation) Key
 	// Forgotten, if set, is told of a port that goes or changes, and Loaded of
 	// a lease that was made durable earlier.
 	Forgotten func(port vnet.ID)
-	Loaded    func(*vnet.Lease)
+	Loaded    func(*pack.Lease)
 	// Changed, if set, is told that the wish of the network is another one; old
 	// is what it was.
 	Changed func(old *plan.Service)
@@ -57,7 +58,7 @@ type Book struct {
 // NewBook returns the book of a network of which nothing is known.
 func NewBook(r Rules) *Book {
 	return &Book{
-		rules: r, pools: make(map[vnet.ID]*pool), table: newTable(),
+		rules: r, pools: make(map[vnet.ID]*pool), table: newTable(&r),
 		guests: make(map[vnet.ID]*plan.Guest), byMAC: make(map[vnet.MAC]vnet.ID),
 		byLine: make(map[string]vnet.ID), owned: make(map[netip.Addr]owner),
 		conflicts: make(map[netip.Addr]time.Time),
@@ -168,52 +169,54 @@ func (b *Book) ServesAny() bool {
 
 // Load takes a lease that is durable already; those of the other family are
 // passed over, one with Meta.Deleting set is forgotten.
-func (b *Book) Load(l vnet.Lease, now time.Time) {
-	if l.Family != b.rules.Family || !b.ours(l.Address) {
+func (b *Book) Load(l *pack.Lease, now time.Time) {
+	a := l.Address()
+	if l.Family() != b.rules.Family || !b.ours(a) {
 		return
 	}
-	old := b.table.At(l.Address)
-	if l.Deleting != nil {
+	old := b.table.At(a)
+	if l.Ending() {
 		// What was only seen says nothing of what we gave since.
-		if old != nil && old.State != Offered && (l.How == b.rules.How || old.State != Bound) {
+		if old != nil && old.State != Offered && (l.How() == b.rules.How || old.State != Bound) {
 			b.table.Release(old)
 		}
 		return
 	}
 	if b.rules.Loaded != nil {
-		b.rules.Loaded(&l)
+		b.rules.Loaded(l)
 	}
-	client := b.rules.Client(&l)
-	holder := Holder(&l, b.rules.How, client)
-	if old != nil && client != "" && old.Client == client {
-		holder = old.Holder // which the lease may not tell
+	client := string(b.rules.Client(nil, l))
+	holder := string(b.rules.appendHolder(nil, l))
+	if old != nil && client != "" && b.table.IsOf(old, client) {
+		holder = string(b.table.holderOf(old)) // which the lease may not tell
 	}
-	if b.isEcho(old, &l, client, holder) {
+	if b.isEcho(old, l, client, holder) {
+		b.Share(l)
 		return
 	}
-	e := b.entry(&l, client, holder, Bound, l.Expires)
+	state, until := Bound, l.Expires()
 	switch {
-	case l.Declined:
-		e.State, e.Client = Declined, ""
-	case l.How != b.rules.How:
+	case l.Declined():
+		state, client = Declined, ""
+	case l.How() != b.rules.How:
 		if old != nil && old.State == Bound {
 			return // what we gave, seen in use; or somebody who has no right to it
 		}
-		e.State, e.Client = Foreign, ""
+		state, client = Foreign, ""
 	}
-	if !l.Expires.IsZero() && !l.Expires.After(now) {
-		if e.Client == "" {
+	if !until.IsZero() && !until.After(now) {
+		if client == "" {
 			return
 		}
-		e.State, e.Until = Idle, time.Time{}
+		state, until = Idle, time.Time{}
 	}
-	b.table.Put(e)
+	b.table.Put(b.entry(l, client, holder, state, until))
 }
 
 // isEcho reports whether a lease says no more than is known: most of them come
 // back from the store soon after they were claimed.
-func (b *Book) isEcho(old *Entry, l *vnet.Lease, client, holder string) bool {
-	return old != nil && old.State == Bound && !l.Declined && l.How == b.rules.How &&
-		old.Client == client && old.Holder == holder && old.Lease.Subnet == l.Subnet && old.Lease.Length == l.Length &&
-		old.Lease.Via == l.Via && old.Lease.Hostname == l.Hostname && !l.Expires.IsZero() && !l.Expires.After(old.Until)
+func (b *Book) isEcho(old *Entry, l *pack.Lease, client, holder string) bool {
+	return old != nil && old.State == Bound && !l.Declined() && l.How() == b.rules.How &&
+		b.table.IsOf(old, client) && string(b.table.holderOf(old)) == holder && old.Lease.Subnet() == l.Subnet() && old.Lease.Length() == l.Length() &&
+		old.Lease.Via() == l.Via() && old.Lease.Hostname() == l.Hostname() && !l.Expires().IsZero() && !l.Expires().After(old.Until())
 }

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -31,7 +32,7 @@ func newTestBook(subnets ...plan.Subnet) *Book {
 	b := NewBook(Rules{
 		Family: subnets[0].Family, How: "test",
 		Serves: func(*plan.Subnet) bool { return true },
-		Client: func(l *vnet.Lease) string { return l.Client },
+		Client: func(b []byte, l *pack.Lease) []byte { return l.AppendClient(b) },
 		Key:    func(r *vnet.Reservation) Key { return Key{MAC: r.MAC} },
 	})
 	b.Set(plan.Service{Network: "net", Admit: vnet.AdmitAny, Subnets: subnets})
@@ -99,10 +100,10 @@ func TestPoolGivesEveryAddressOnce(t *testing.T) {
 		}
 		// The first that were freed are given again in that order, but one that
 		// comes back gets its own.
-		first := b.table.Find("7", vnet.ID(prefix)).Lease.Address
+		first := b.table.Find("7", vnet.ID(prefix)).Address()
 		b.End(b.table.At(first), start)
 		b.End(b.table.Find("9", vnet.ID(prefix)), start)
-		if a, _ := b.give("9", start); a != b.table.Find("9", vnet.ID(prefix)).Lease.Address || a == first {
+		if a, _ := b.give("9", start); a != b.table.Find("9", vnet.ID(prefix)).Address() || a == first {
 			t.Errorf("%s: who came back got %v", prefix, a)
 		}
 		if a, _ := b.give("late", start); a != first {
@@ -194,8 +195,9 @@ func (t *Table) countIdle() (n int) {
 
 func checkTable(t *rapid.T, tab *Table) {
 	offers, idles := 0, 0
-	for a, e := range tab.byAddress {
-		if e.Lease.Address != a || e.Client != "" && tab.Find(e.Client, e.Lease.Subnet) != e {
+	for e := range tab.byAddress.All() {
+		client := string(tab.clientOf(e))
+		if tab.At(e.Address()) != e || client != "" && tab.Find(client, e.Lease.Subnet()) != e {
 			t.Fatalf("entry %+v is not found by its client", e)
 		}
 		switch {
@@ -204,18 +206,46 @@ func checkTable(t *rapid.T, tab *Table) {
 		case e.State == Idle:
 			idles++
 		}
-		if queued := e.pos >= 0; queued != (e.State != Idle) || queued && (tab.deadlines[e.pos].e != e || tab.deadlines[e.pos].at > e.Until.UnixNano()) {
+		if queued := e.pos >= 0; queued != (e.State != Idle) || queued && (tab.deadlines[e.pos].e != e || tab.deadlines[e.pos].at > e.until) {
 			t.Fatalf("entry %+v is in the wrong queue", e)
 		}
 	}
 	clients := 0
-	for _, e := range tab.byClient {
-		if clients++; tab.At(e.Lease.Address) != e {
+	for e := range tab.byClient.All() {
+		if clients++; tab.At(e.Address()) != e {
 			t.Fatalf("client's entry %+v is not found by its address", e)
 		}
 	}
+	checkHolders(t, tab)
 	if offers != tab.Offers() || idles != tab.countIdle() || tab.Len() != idles+len(tab.deadlines) {
 		t.Fatalf("%d offers of %d, %d idle of %d, %d entries", tab.Offers(), offers, tab.countIdle(), idles, tab.Len())
+	}
+}
+
+// checkHolders: what is counted of a holder is what there is.
+func checkHolders(t *rapid.T, tab *Table) {
+	live, all := map[string]int{}, map[string]int{}
+	for e := range tab.byAddress.All() {
+		holder := string(tab.holderOf(e))
+		all[holder]++
+		if e.isLive() {
+			live[holder]++
+		}
+	}
+	delete(all, "")
+	for holder, n := range all {
+		found := 0
+		for e := range tab.Of(holder) {
+			if found++; tab.At(e.Address()) != e || string(tab.holderOf(e)) != holder {
+				t.Fatalf("%q does not hold %+v", holder, e)
+			}
+		}
+		if h := tab.head(holder); found != n || tab.Held(holder) != live[holder] || int(h.live+h.idle) != n {
+			t.Fatalf("%q has %d, counted %d of %d live and %d", holder, n, tab.Held(holder), live[holder], found)
+		}
+	}
+	if tab.holders.Len() != len(all) {
+		t.Fatalf("%d holders, want %d", tab.holders.Len(), len(all))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -67,15 +68,15 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 			e = b.heirloom(w, w.Former, sub)
 		}
 	}
-	had := e != nil && e.Lease.Length == p.piece && b.Usable(sub, e.Lease.Address)
+	had := e != nil && e.Lease.Length() == p.piece && b.Usable(sub, e.Address())
 	if had && e.State != Idle {
-		return e.Lease.Address, true
+		return e.Address(), true
 	}
 	if !b.room(w) || !w.Known && b.keptForPorts(p, sub) {
 		return netip.Addr{}, false
 	}
-	if had && !b.table.overlaps(p.prefix(e.Lease.Address), e.Client) {
-		return e.Lease.Address, true
+	if had && !b.table.overlaps(p.prefix(e.Address()), string(b.table.clientOf(e))) {
+		return e.Address(), true
 	}
 	for _, a := range w.Addresses {
 		if b.free(sub, a) {
@@ -89,7 +90,7 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 		func(a netip.Addr) bool { return b.free(sub, a) },
 		func() (netip.Addr, bool) {
 			return b.table.oldestIdle(sub.ID, func(a netip.Addr) bool {
-				return b.table.At(a).Lease.Length == p.piece && b.Usable(sub, a) && !b.table.overlaps(p.prefix(a), "")
+				return b.table.At(a).Lease.Length() == p.piece && b.Usable(sub, a) && !b.table.overlaps(p.prefix(a), "")
 			})
 		})
 }
@@ -99,7 +100,7 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 func (b *Book) heirloom(w *Wish, holder string, sub *plan.Subnet) *Entry {
 	var found *Entry
 	for e := range b.table.Of(holder) {
-		if e.Client == "" || e.Lease.Subnet != sub.ID || e.Lease.Length != b.pools[sub.ID].piece || !w.Inherits(e) {
+		if b.table.IsOf(e, "") || e.Lease.Subnet() != sub.ID || e.Lease.Length() != b.pools[sub.ID].piece || !w.Inherits(e) {
 			continue
 		}
 		if found == nil || found.State == Idle && e.State == Bound {
@@ -180,8 +181,8 @@ func (b *Book) Offer(l vnet.Lease, client string, now time.Time) {
 // OfferTo is Offer to a holder that the lease does not tell.
 func (b *Book) OfferTo(holder string, l vnet.Lease, client string, now time.Time) {
 	old := b.table.At(l.Address)
-	e := b.entry(&l, client, holder, Offered, now.Add(OfferTime))
-	e.given = old != nil && old.Client == client && (old.State == Idle || old.given)
+	e := b.entry(pack.Of(&l), client, holder, Offered, now.Add(OfferTime))
+	e.given = old != nil && b.table.IsOf(old, client) && (old.State == Idle || old.given)
 	b.table.Put(e)
 }
 
@@ -204,17 +205,18 @@ func (b *Book) Bind(l vnet.Lease, client string) {
 
 // BindTo is Bind to a holder that the lease does not tell.
 func (b *Book) BindTo(holder string, l vnet.Lease, client string) {
-	if e := b.table.At(l.Address); e != nil && e.Client == client && e.Holder == holder && e.Lease.Subnet == l.Subnet && e.Lease.Length == l.Length {
-		b.table.bind(e, b.recordOf(&l, e.Client), l.Expires) // as most of them were offered before
+	if e := b.table.At(l.Address); e != nil && b.table.IsOf(e, client) && string(b.table.holderOf(e)) == holder && e.Lease.Subnet() == l.Subnet && e.Lease.Length() == l.Length {
+		b.table.bind(e, pack.Of(&l), client, holder, l.Expires) // as most of them were offered before
 		return
 	}
-	b.table.Put(b.entry(&l, client, holder, Bound, l.Expires))
+	b.table.Put(b.entry(pack.Of(&l), client, holder, Bound, l.Expires))
 }
 
 // Avoid keeps an address back for a while whose claim failed because somebody
 // else has it.
 func (b *Book) Avoid(a netip.Addr, subnet vnet.ID, now time.Time) {
-	b.table.Put(&Entry{Lease: Record{Address: a, Subnet: subnet}, State: Foreign, Until: now.Add(foreignTime)})
+	l := b.Lease(a, subnet, time.Time{})
+	b.table.Put(b.entry(pack.Of(&l), "", "", Foreign, now.Add(foreignTime)))
 }
 
 // Decline keeps an address back that its client found in use elsewhere, and
@@ -222,7 +224,7 @@ func (b *Book) Avoid(a netip.Addr, subnet vnet.ID, now time.Time) {
 func (b *Book) Decline(e *Entry, now time.Time) vnet.Lease {
 	l := b.Whole(e)
 	l.Declined, l.Expires = true, now.Add(Quarantine)
-	b.table.Put(b.entry(&l, "", e.Holder, Declined, l.Expires))
+	b.table.Put(b.entry(pack.Of(&l), "", string(b.table.holderOf(e)), Declined, l.Expires))
 	return l
 }
 

@@ -1,17 +1,13 @@
 package lease
 
 import (
+	"bytes"
+	"hash/maphash"
 	"iter"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
-
-// holding is what one holder has: its entries in no order, and how many of
-// them count.
-type holding struct {
-	first      *Entry
-	live, idle int32
-}
 
 // Holder is whom a lease counts against: its port, else its MAC, else its
 // client; empty for those of nobody. Addresses that are only seen in use are
@@ -32,65 +28,106 @@ func Holder(l *vnet.Lease, how vnet.How, client string) string {
 	return kind + "client:" + client
 }
 
-func (h *holding) count(e *Entry, by int) {
-	if e.live() {
+// appendHolder appends the Holder of a lease of which nothing else is said.
+func (r *Rules) appendHolder(b []byte, l *pack.Lease) []byte {
+	begun := len(b)
+	if how := l.How(); how != r.How && how != "" {
+		b = append(b, "seen "...)
+	}
+	port, mac := l.Port(), l.MAC()
+	switch {
+	case port != "":
+		return append(append(b, "port:"...), port...)
+	case !mac.IsZero():
+		return mac.Append(append(b, "mac:"...))
+	}
+	b = append(b, "client:"...)
+	named := len(b)
+	if b = r.Client(b, l); len(b) == named {
+		return b[:begun]
+	}
+	return b
+}
+
+// count counts an entry of the holder whose first one h is.
+func (h *Entry) count(e *Entry, by int) {
+	if e.isLive() {
 		h.live += int32(by)
 	} else {
 		h.idle += int32(by)
 	}
 }
 
+// head returns the first entry of a holder, or nil.
+func (t *Table) head(holder string) *Entry {
+	t.wanted = append(t.wanted[:0], holder...)
+	return t.headWanted()
+}
+
+// headOf returns the first entry of an entry's holder, or nil.
+func (t *Table) headOf(e *Entry) *Entry {
+	t.wanted = append(t.wanted[:0], t.holderOf(e)...)
+	return t.headWanted()
+}
+
+func (t *Table) headWanted() *Entry {
+	if len(t.wanted) == 0 {
+		return nil
+	}
+	return t.holders.Find(maphash.Bytes(seed, t.wanted), func(e *Entry) bool { return bytes.Equal(t.holderOf(e), t.wanted) })
+}
+
 // hold enters an entry with its holder.
 func (t *Table) hold(e *Entry) {
-	if e.Holder == "" {
-		return
+	e.next, e.prev, e.live, e.idle = nil, nil, 0, 0
+	switch h := t.headOf(e); {
+	case h != nil:
+		t.holders.Replace(h, e)
+		e.live, e.idle, e.next, h.prev = h.live, h.idle, h, e
+	case len(t.wanted) > 0:
+		t.holders.Add(e)
 	}
-	h := t.holders[e.Holder]
-	e.prev, e.next = nil, h.first
-	if h.first != nil {
-		h.first.prev = e
-	}
-	h.first = e
-	t.holders[e.Holder] = h
 }
 
 // unhold undoes hold.
 func (t *Table) unhold(e *Entry) {
-	h, ok := t.holders[e.Holder]
-	if !ok {
-		return
-	}
-	if e.prev != nil {
+	switch {
+	case e.prev != nil:
 		e.prev.next = e.next
-	} else {
-		h.first = e.next
+	case e.next != nil:
+		if t.holders.Replace(e, e.next) {
+			e.next.live, e.next.idle = e.live, e.idle
+		}
+	default:
+		t.holders.Remove(e)
 	}
 	if e.next != nil {
 		e.next.prev = e.prev
 	}
 	e.next, e.prev = nil, nil
-	if t.holders[e.Holder] = h; h.first == nil {
-		delete(t.holders, e.Holder)
-	}
 }
 
 // Held returns how many addresses count against a holder.
 func (t *Table) Held(holder string) int {
-	return int(t.holders[holder].live)
+	if h := t.head(holder); h != nil {
+		return int(h.live)
+	}
+	return 0
 }
 
-// remembers reports whether one more address may be kept for a holder that
-// does not use it: else one that takes and releases again and again would have
+// remembers reports whether one more address may be kept for an entry's holder
+// that does not use it: else one that takes and releases again and again would have
 // those of all others forgotten.
-func (t *Table) remembers(holder string) bool {
-	return t.holders[holder].idle < maxHolderIdle
+func (t *Table) remembers(e *Entry) bool {
+	h := t.headOf(e)
+	return h == nil || h.idle < maxHolderIdle
 }
 
 // Of returns what a holder has and had, the newest first, a bounded number of
 // them. The table must not be changed meanwhile.
 func (t *Table) Of(holder string) iter.Seq[*Entry] {
 	return func(yield func(*Entry) bool) {
-		e := t.holders[holder].first
+		e := t.head(holder)
 		for range maxLooked {
 			if e == nil || !yield(e) {
 				return

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -118,13 +119,14 @@ func checkSpace(t *rapid.T, b *Book) {
 	var live []netip.Prefix
 	inside := make(map[netip.Prefix]int)
 	lengths := make(map[int]int)
-	for a, e := range b.table.byAddress {
-		if !e.live() {
+	for e := range b.table.byAddress.All() {
+		if !e.isLive() {
 			continue
 		}
+		a := e.Address()
 		live = append(live, netip.PrefixFrom(a, e.bits()))
-		if e.Lease.Length > 0 {
-			lengths[e.Lease.Length]++
+		if e.Lease.Length() > 0 {
+			lengths[e.Lease.Length()]++
 		}
 		for _, c := range b.table.space.cuts {
 			if e.bits() > c.length && c.prefix.Contains(a) {
@@ -215,7 +217,7 @@ func TestRestart(t *testing.T) {
 	now := start.Add(2*time.Hour + 2*time.Minute) // those of a and b have expired
 	b = newTestBook(s)
 	for _, l := range []vnet.Lease{leases["a"], leases["b"], leases["c"], d} {
-		b.Load(l, now)
+		b.Load(pack.Of(&l), now)
 	}
 	sub := b.Subnet(s.ID)
 	if a, _ := b.Choose("b", sub, nil, true, now); a != leases["b"].Address {
@@ -244,22 +246,22 @@ func TestEcho(t *testing.T) {
 	e := b.table.At(a)
 	l := b.Whole(e)
 	l.Client = "x"
-	b.Load(l, start)
+	b.Load(pack.Of(&l), start)
 	earlier := l
 	earlier.Expires = l.Expires.Add(-time.Minute)
-	b.Load(earlier, start)
-	if got := b.table.At(a); got != e || !got.Until.Equal(start.Add(time.Hour)) {
+	b.Load(pack.Of(&earlier), start)
+	if got := b.table.At(a); got != e || !got.Until().Equal(start.Add(time.Hour)) {
 		t.Errorf("%+v", got)
 	}
 	for what, change := range map[string]func(*vnet.Lease){
 		"longer": func(l *vnet.Lease) { l.Expires = l.Expires.Add(time.Hour) }, "declined": func(l *vnet.Lease) { l.Declined = true },
 		"another's": func(l *vnet.Lease) { l.Client = "y" }, "named": func(l *vnet.Lease) { l.Hostname = "n" },
 	} {
-		b.Load(l, start)
+		b.Load(pack.Of(&l), start)
 		before := b.table.At(a)
 		n := l
 		change(&n)
-		if b.Load(n, start); b.table.At(a) == before {
+		if b.Load(pack.Of(&n), start); b.table.At(a) == before {
 			t.Errorf("%s: not taken in", what)
 		}
 	}

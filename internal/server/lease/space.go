@@ -23,7 +23,7 @@ func newSpace() space {
 
 // count adds a live entry to, or takes it from, what is taken up.
 func (s *space) count(e *Entry, by int) {
-	if n := e.Lease.Length; n > 0 {
+	if n := e.Lease.Length(); n > 0 {
 		if s.lengths[n] += by; s.lengths[n] == 0 {
 			delete(s.lengths, n)
 		}
@@ -33,10 +33,10 @@ func (s *space) count(e *Entry, by int) {
 
 func (s *space) countInside(e *Entry, by int) {
 	for _, c := range s.cuts {
-		if e.bits() <= c.length || !c.prefix.Contains(e.Lease.Address) {
+		if e.bits() <= c.length || !c.prefix.Contains(e.Address()) {
 			continue
 		}
-		p := netip.PrefixFrom(e.Lease.Address, c.length).Masked()
+		p := netip.PrefixFrom(e.Address(), c.length).Masked()
 		if s.inside[p] += by; s.inside[p] == 0 {
 			delete(s.inside, p)
 		}
@@ -50,8 +50,8 @@ func (t *Table) setCuts(cuts []cut) {
 	if len(cuts) == 0 {
 		return
 	}
-	for _, e := range t.byAddress {
-		if e.live() {
+	for e := range t.byAddress.All() {
+		if e.isLive() {
 			t.space.countInside(e, 1)
 		}
 	}
@@ -64,7 +64,7 @@ func (t *Table) overlaps(p netip.Prefix, client string) bool {
 	if t.space.inside[p] > 0 {
 		return true
 	}
-	if e := t.byAddress[p.Addr()]; e != nil && e.live() && e.bits() >= p.Bits() && (client == "" || e.Client != client) {
+	if e := t.At(p.Addr()); e != nil && e.isLive() && e.bits() >= p.Bits() && (client == "" || !t.IsOf(e, client)) {
 		return true
 	}
 	for n := range t.space.lengths {
@@ -72,7 +72,7 @@ func (t *Table) overlaps(p netip.Prefix, client string) bool {
 			continue
 		}
 		wider := netip.PrefixFrom(p.Addr(), n).Masked()
-		if e := t.byAddress[wider.Addr()]; e != nil && e.live() && e.Lease.Length == n {
+		if e := t.At(wider.Addr()); e != nil && e.isLive() && e.Lease.Length() == n {
 			return true
 		}
 	}

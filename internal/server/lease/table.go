@@ -3,84 +3,50 @@ package lease
 import (
 	"container/heap"
 	"container/list"
+	"hash/maphash"
 	"net/netip"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
-
-// State is where a dynamic address is in its life.
-type State uint8
-
-// The states of an address.
-const (
-	Offered  State = iota // promised to a client for a short while, in memory only
-	Bound                 // leased
-	Declined              // found in use elsewhere, kept back until its deadline
-	Foreign               // in use by somebody who did not ask us
-	Idle                  // expired or released, remembered for its last client
-)
-
-// Entry is what is known of one dynamic address. Those in a table are only to
-// be read.
-type Entry struct {
-	Lease  Record
-	Client string // key of the client; empty: nobody's
-	// Holder is whom the address counts against: a port, a MAC or whatever the
-	// client is known by; empty: nobody.
-	Holder string
-	State  State
-	Until  time.Time // deadline; zero: none
-
-	given      bool  // offered: the client had it before
-	pos        int32 // in the heap, or -1
-	elem       *list.Element
-	next, prev *Entry // of the same holder
-}
-
-// live reports whether nobody else may have the address.
-func (e *Entry) live() bool { return e.State != Idle }
-
-// bits is the length of the prefix that the entry takes up.
-func (e *Entry) bits() int {
-	if e.Lease.Length > 0 {
-		return e.Lease.Length
-	}
-	return e.Lease.Address.BitLen()
-}
-
-// clientKey finds a client's address in a subnet.
-type clientKey struct {
-	client string
-	subnet vnet.ID
-}
 
 // Table indexes a network's dynamic addresses by address, by client, by holder
 // and by deadline. Every operation is O(log n) or better.
 type Table struct {
-	byAddress map[netip.Addr]*Entry
-	byClient  map[clientKey]*Entry
-	holders   map[string]holding
+	rules     *Rules
+	byAddress *pack.Set[Entry]
+	byClient  *pack.Set[Entry] // and subnet; those of somebody
+	holders   *pack.Set[Entry] // the first of each holder
 	deadlines deadlines
 	// idles are the idle entries of each subnet, the longest idle first.
 	idles  map[vnet.ID]*list.List
 	lives  map[vnet.ID]int // entries of each subnet that are not idle
 	offers int             // entries that are only offered
 	space  space
+
+	// Of the entry that was last looked at, and of the one whose holder's first
+	// entry was last looked for.
+	client, holder, wanted []byte
 }
 
-func newTable() *Table {
-	return &Table{
-		byAddress: make(map[netip.Addr]*Entry), byClient: make(map[clientKey]*Entry), holders: make(map[string]holding),
-		idles: make(map[vnet.ID]*list.List), lives: make(map[vnet.ID]int), space: newSpace(),
+func newTable(r *Rules) *Table {
+	t := &Table{
+		rules: r, idles: make(map[vnet.ID]*list.List), lives: make(map[vnet.ID]int), space: newSpace(),
+		byAddress: pack.NewSet(func(e *Entry) uint64 { return pack.HashAddress(e.Address()) }),
 	}
+	t.byClient = pack.NewSet(func(e *Entry) uint64 { return hashClient(t.clientOf(e), e.Lease.Subnet()) })
+	t.holders = pack.NewSet(func(e *Entry) uint64 { return maphash.Bytes(seed, t.holderOf(e)) })
+	return t
 }
 
 // At returns what is known of an address, or nil.
-func (t *Table) At(a netip.Addr) *Entry { return t.byAddress[a] }
+func (t *Table) At(a netip.Addr) *Entry {
+	return t.byAddress.Find(pack.HashAddress(a), func(e *Entry) bool { return e.Address() == a })
+}
 
 // Len returns how many addresses something is known of.
-func (t *Table) Len() int { return len(t.byAddress) }
+func (t *Table) Len() int { return t.byAddress.Len() }
 
 // Offers returns how many addresses are only offered.
 func (t *Table) Offers() int { return t.offers }
@@ -90,29 +56,31 @@ func (t *Table) Live(subnet vnet.ID) int { return t.lives[subnet] }
 
 // Find returns the client's entry in a subnet, or nil.
 func (t *Table) Find(client string, subnet vnet.ID) *Entry {
-	return t.byClient[clientKey{client, subnet}]
+	return t.byClient.Find(hashClient([]byte(client), subnet), func(e *Entry) bool {
+		return e.Lease.Subnet() == subnet && t.IsOf(e, client)
+	})
 }
 
 // Put adds an entry, replacing whatever held its address and whatever else the
 // client had in that subnet: what it may still use, until it was to renew, is
 // kept back for that long.
 func (t *Table) Put(e *Entry) {
-	if old := t.byAddress[e.Lease.Address]; old != nil {
+	if old := t.At(e.Address()); old != nil {
 		t.Remove(old)
 	}
-	k := clientKey{e.Client, e.Lease.Subnet}
-	if e.Client != "" {
-		switch old := t.byClient[k]; {
+	if client := string(t.clientOf(e)); client != "" {
+		switch old := t.Find(client, e.Lease.Subnet()); {
 		case old != nil && old.State == Bound:
 			t.leave(old)
-			old.Client, old.State = "", Foreign
+			t.byClient.Remove(old)
+			old.names, old.State = &names{"", string(t.holderOf(old))}, Foreign
 			t.enter(old)
 		case old != nil:
 			t.Remove(old)
 		}
-		t.byClient[k] = e
+		t.byClient.Add(e)
 	}
-	t.byAddress[e.Lease.Address] = e
+	t.byAddress.Add(e)
 	e.pos, e.elem = -1, nil
 	t.hold(e)
 	t.enter(e)
@@ -122,22 +90,18 @@ func (t *Table) Put(e *Entry) {
 func (t *Table) Remove(e *Entry) {
 	t.leave(e)
 	t.unhold(e)
-	if t.byAddress[e.Lease.Address] == e {
-		delete(t.byAddress, e.Lease.Address)
-	}
-	if k := (clientKey{e.Client, e.Lease.Subnet}); t.byClient[k] == e {
-		delete(t.byClient, k)
-	}
+	t.byAddress.Remove(e)
+	t.byClient.Remove(e)
 }
 
 // enter puts an entry into the queues of its state.
 func (t *Table) enter(e *Entry) {
 	t.count(e, 1)
 	if e.State == Idle {
-		l := t.idles[e.Lease.Subnet]
+		l := t.idles[e.Lease.Subnet()]
 		if l == nil {
 			l = list.New()
-			t.idles[e.Lease.Subnet] = l
+			t.idles[e.Lease.Subnet()] = l
 		}
 		e.elem = l.PushBack(e)
 		return
@@ -158,27 +122,27 @@ func (t *Table) leave(e *Entry) {
 
 // forgetIdle takes an entry out of the idle ones.
 func (t *Table) forgetIdle(e *Entry) {
-	l := t.idles[e.Lease.Subnet]
+	l := t.idles[e.Lease.Subnet()]
 	if l.Remove(e.elem); l.Len() == 0 {
-		delete(t.idles, e.Lease.Subnet)
+		delete(t.idles, e.Lease.Subnet())
 	}
 	e.elem = nil
 }
 
 // count adds an entry to, or takes it from, all that is counted.
 func (t *Table) count(e *Entry, by int) {
-	if h, ok := t.holders[e.Holder]; ok {
+	if h := t.headOf(e); h != nil {
 		h.count(e, by)
-		t.holders[e.Holder] = h
 	}
-	if !e.live() {
+	if !e.isLive() {
 		return
 	}
 	if e.State == Offered {
 		t.offers += by
 	}
-	if t.lives[e.Lease.Subnet] += by; t.lives[e.Lease.Subnet] == 0 {
-		delete(t.lives, e.Lease.Subnet)
+	subnet := e.Lease.Subnet()
+	if t.lives[subnet] += by; t.lives[subnet] == 0 {
+		delete(t.lives, subnet)
 	}
 	t.space.count(e, by)
 }
@@ -186,15 +150,15 @@ func (t *Table) count(e *Entry, by int) {
 // Release makes an entry idle: free for others, kept for its client while
 // there is room. What was only offered or never had a client is forgotten.
 func (t *Table) Release(e *Entry) {
-	if e.State == Offered && !e.given || e.Client == "" || e.State == Declined || e.State == Foreign ||
-		!t.remembers(e.Holder) {
+	if e.State == Offered && !e.given || t.IsOf(e, "") || e.State == Declined || e.State == Foreign ||
+		!t.remembers(e) {
 		t.Remove(e)
 		return
 	}
 	t.leave(e)
-	e.State, e.Until = Idle, time.Time{}
+	e.State, e.until = Idle, 0
 	t.enter(e)
-	if l := t.idles[e.Lease.Subnet]; l.Len() > maxIdle {
+	if l := t.idles[e.Lease.Subnet()]; l.Len() > maxIdle {
 		t.Remove(l.Front().Value.(*Entry))
 	}
 }
@@ -211,7 +175,7 @@ func (t *Table) oldestIdle(subnet vnet.ID, usable func(netip.Addr) bool) (netip.
 		if elem == nil {
 			break
 		}
-		if a := elem.Value.(*Entry).Lease.Address; usable(a) {
+		if a := elem.Value.(*Entry).Address(); usable(a) {
 			return a, true
 		}
 		elem = elem.Next()
@@ -223,8 +187,8 @@ func (t *Table) oldestIdle(subnet vnet.ID, usable func(netip.Addr) bool) (netip.
 func (t *Table) Expire(now time.Time) {
 	for len(t.deadlines) > 0 && t.deadlines[0].at <= now.UnixNano() {
 		e := t.deadlines[0].e
-		if e.Until.After(now) { // prolonged meanwhile
-			t.deadlines[0].at = e.Until.UnixNano()
+		if e.until > now.UnixNano() { // prolonged meanwhile
+			t.deadlines[0].at = e.until
 			heap.Fix(&t.deadlines, 0)
 			continue
 		}
@@ -234,28 +198,30 @@ func (t *Table) Expire(now time.Time) {
 
 // bind makes an entry that is in the table a lease, or prolongs it. A deadline
 // that only moves away is left in the heap until it comes.
-func (t *Table) bind(e *Entry, l Record, until time.Time) {
+func (t *Table) bind(e *Entry, l *pack.Lease, client, holder string, until time.Time) {
 	t.count(e, -1)
 	if e.elem != nil {
 		t.forgetIdle(e)
 	}
-	e.Lease, e.State, e.Until, e.given = l, Bound, until, false
+	t.setLease(e, l, client, holder)
+	e.State, e.given = Bound, false
+	e.setUntil(until)
 	t.count(e, 1)
 	switch {
 	case e.pos < 0:
 		t.await(e)
-	case until.IsZero():
+	case e.until == 0:
 		heap.Remove(&t.deadlines, int(e.pos))
-	case until.UnixNano() < t.deadlines[e.pos].at:
-		t.deadlines[e.pos].at = until.UnixNano()
+	case e.until < t.deadlines[e.pos].at:
+		t.deadlines[e.pos].at = e.until
 		heap.Fix(&t.deadlines, int(e.pos))
 	}
 }
 
 // await puts an entry into the heap if it ends.
 func (t *Table) await(e *Entry) {
-	if !e.Until.IsZero() {
-		heap.Push(&t.deadlines, deadline{e.Until.UnixNano(), e})
+	if e.until != 0 {
+		heap.Push(&t.deadlines, deadline{e.until, e})
 	}
 }
 

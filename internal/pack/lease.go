@@ -1,0 +1,420 @@
+package pack
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"hash/maphash"
+	"math"
+	"net/netip"
+	"time"
+	"unique"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// Lease is a vnet.Lease as it is kept. Of a hundred thousand, each is a sixth
+// of the size: what many have in common is there once, IDs and identifiers are
+// bytes rather than hex, and times are numbers. It never changes, so that the
+// snapshot, the claims and the servers share one. Whole makes a vnet.Lease of it.
+type Lease struct {
+	id                        [16]byte
+	address                   [16]byte
+	kin                       unique.Handle[kin]
+	port                      unique.Handle[vnet.ID]
+	text                      string // DUID, client identifier and host name
+	created, updated, expires int64  // nanoseconds since 1970; 0: zero
+	revision                  int64
+	// odd is the lease itself if that is not all of it: delegated prefixes, and
+	// what nobody makes.
+	odd           *vnet.Lease
+	iaid          uint32
+	hostPart      uint32 // of IPv4
+	duid, client  uint8  // how much of text these are
+	mac           vnet.MAC
+	length, flags uint8
+}
+
+// kin is what the leases of a subnet have in common.
+type kin struct {
+	project, network, subnet vnet.ID
+	host                     string
+	how                      vnet.How
+	family                   vnet.Family
+}
+
+const (
+	flagIPv4 = 1 << iota
+	flagDeclined
+	flagTemporary
+	flagHostPart  // it follows from the IPv6 address
+	flagDUIDHex   // the DUID is hex with colons, and kept as bytes
+	flagClientHex // the client identifier is hex, and kept as bytes
+	flagEnding    // Deleting is set
+)
+
+// Of packs a lease.
+func Of(l *vnet.Lease) *Lease {
+	p := &Lease{
+		kin:  unique.Make(kin{l.Project, l.Network, l.Subnet, l.Host, l.How, l.Family}),
+		port: unique.Make(l.Port), revision: l.Revision, iaid: l.IAID, mac: l.MAC,
+		length: uint8(l.Length),
+	}
+	if l.Address.IsValid() {
+		p.address = l.Address.As16()
+	}
+	ok := p.setID(l.ID) && p.setHostPart(l) && p.setText(l)
+	for _, t := range [...]struct {
+		to   *int64
+		from time.Time
+	}{{&p.created, l.Created}, {&p.updated, l.Updated}, {&p.expires, l.Expires}} {
+		ok = setTime(t.to, t.from) && ok
+	}
+	p.flag(flagIPv4, l.Address.Is4())
+	p.flag(flagDeclined, l.Declined)
+	p.flag(flagTemporary, l.Temporary)
+	p.flag(flagEnding, l.Deleting != nil)
+	if !ok || l.Length != 0 || l.Via.IsValid() || !l.Address.IsValid() || l.Address.Is4In6() || l.Address.Zone() != "" ||
+		l.Name != "" || l.Generation != 0 || len(l.Tags)+len(l.Finalizers) > 0 || l.Deleting != nil {
+		c := *l
+		p.odd, p.text = &c, ""
+	}
+	return p
+}
+
+func (p *Lease) flag(f uint8, is bool) {
+	if is {
+		p.flags |= f
+	}
+}
+
+// setID keeps an ID that is a UUID.
+func (p *Lease) setID(id vnet.ID) (ok bool) {
+	p.id, ok = uuidOf(id)
+	return ok
+}
+
+// uuidOf reads a UUID in its canonical form.
+func uuidOf(id vnet.ID) (u [16]byte, ok bool) {
+	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
+		return u, false
+	}
+	n := 0
+	for i := 0; i < len(id); i++ {
+		if id[i] == '-' {
+			continue
+		}
+		v, ok := digit(id[i])
+		if !ok || n == 32 {
+			return u, false
+		}
+		u[n/2] |= v << (4 * (1 - n%2))
+		n++
+	}
+	return u, n == 32
+}
+
+// digit reads a hex digit in lower case.
+func digit(c byte) (byte, bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	}
+	return 0, false
+}
+
+func (p *Lease) setHostPart(l *vnet.Lease) bool {
+	switch {
+	case l.Address.Is4():
+		p.hostPart = uint32(l.HostPart)
+		return l.HostPart <= math.MaxUint32
+	case l.HostPart == 0:
+		return true
+	}
+	p.flags |= flagHostPart
+	return l.Address.Is6() && l.HostPart == vnet.InterfaceID(l.Address)
+}
+
+// setText keeps what a guest calls itself.
+func (p *Lease) setText(l *vnet.Lease) bool {
+	var buf [256]byte
+	b, raw := appendRaw(buf[:0], l.DUID, true)
+	if raw {
+		p.flags |= flagDUIDHex
+	}
+	duid := len(b)
+	if b, raw = appendRaw(b, l.Client, false); raw {
+		p.flags |= flagClientHex
+	}
+	client := len(b) - duid
+	p.duid, p.client = uint8(duid), uint8(client)
+	p.text = string(append(b, l.Hostname...))
+	return duid < 256 && client < 256
+}
+
+// appendRaw appends what is written in hex, with colons or without, as bytes,
+// and anything else as it is.
+func appendRaw(b []byte, s string, colons bool) (_ []byte, raw bool) {
+	every := 2
+	if colons {
+		every = 3
+	}
+	n := len(b)
+	for i := 0; i < len(s); i += every {
+		if i+1 == len(s) || colons && i+2 < len(s) && (s[i+2] != ':' || i+3 == len(s)) {
+			return append(b[:n], s...), false
+		}
+		hi, ok1 := digit(s[i])
+		lo, ok2 := digit(s[i+1])
+		if !ok1 || !ok2 {
+			return append(b[:n], s...), false
+		}
+		b = append(b, hi<<4|lo)
+	}
+	return b, len(s) > 0
+}
+
+// setTime reports whether the time can be a number.
+func setTime(to *int64, t time.Time) bool {
+	if t.IsZero() {
+		return true
+	}
+	*to = t.UnixNano()
+	return *to != 0 && time.Unix(0, *to).Equal(t)
+}
+
+func timeOf(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// Whole is the lease; the caller may change it.
+func (p *Lease) Whole() *vnet.Lease {
+	if p.odd != nil {
+		c := *p.odd
+		return &c
+	}
+	k := p.kin.Value()
+	l := &vnet.Lease{
+		Network: k.network, Subnet: k.subnet, Port: p.port.Value(), Host: k.host, Address: p.Address(), Family: k.family, How: k.how,
+		MAC: p.mac, DUID: string(p.AppendDUID(nil)), IAID: p.iaid, Client: string(p.AppendClient(nil)), Hostname: p.Hostname(),
+		Expires: p.Expires(), Declined: p.Declined(), Temporary: p.Temporary(), HostPart: uint64(p.hostPart),
+	}
+	l.ID, l.Project, l.Created, l.Updated, l.Revision = p.ID(), k.project, timeOf(p.created), timeOf(p.updated), p.revision
+	if p.flags&flagHostPart != 0 {
+		l.HostPart = vnet.InterfaceID(l.Address)
+	}
+	return l
+}
+
+// ID is the lease's.
+func (p *Lease) ID() vnet.ID {
+	if p.odd != nil {
+		return p.odd.ID
+	}
+	var b [36]byte
+	hex.Encode(b[:8], p.id[:4])
+	hex.Encode(b[9:13], p.id[4:6])
+	hex.Encode(b[14:18], p.id[6:8])
+	hex.Encode(b[19:23], p.id[8:10])
+	hex.Encode(b[24:], p.id[10:])
+	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
+	return vnet.ID(b[:])
+}
+
+// IDIs reports whether the lease has that ID.
+func (p *Lease) IDIs(id vnet.ID) bool {
+	if p.odd != nil {
+		return p.odd.ID == id
+	}
+	u, ok := uuidOf(id)
+	return ok && u == p.id
+}
+
+// Address is the lease's, or the first of a delegated prefix.
+func (p *Lease) Address() netip.Addr {
+	switch {
+	case p.odd != nil:
+		return p.odd.Address
+	case p.flags&flagIPv4 != 0:
+		return netip.AddrFrom16(p.address).Unmap()
+	}
+	return netip.AddrFrom16(p.address)
+}
+
+// Network is the lease's network.
+func (p *Lease) Network() vnet.ID { return p.kin.Value().network }
+
+// Subnet is the subnet that the address was given from, if any.
+func (p *Lease) Subnet() vnet.ID { return p.kin.Value().subnet }
+
+// Host is the host that claimed the lease.
+func (p *Lease) Host() string { return p.kin.Value().host }
+
+// How is how the guest came by the address.
+func (p *Lease) How() vnet.How { return p.kin.Value().how }
+
+// Family is the address's.
+func (p *Lease) Family() vnet.Family { return p.kin.Value().family }
+
+// Port is the port that has the address, "" if none does.
+func (p *Lease) Port() vnet.ID { return p.port.Value() }
+
+// MAC is the guest's; zero: not known.
+func (p *Lease) MAC() vnet.MAC { return p.mac }
+
+// IAID is the guest's number for what the address belongs to.
+func (p *Lease) IAID() uint32 { return p.iaid }
+
+// Length is that of a delegated prefix; 0: one address.
+func (p *Lease) Length() int { return int(p.length) }
+
+// Via is the next hop of a delegated prefix.
+func (p *Lease) Via() netip.Addr {
+	if p.odd != nil {
+		return p.odd.Via
+	}
+	return netip.Addr{}
+}
+
+// Expires is when the lease ends; zero: never.
+func (p *Lease) Expires() time.Time {
+	if p.odd != nil {
+		return p.odd.Expires
+	}
+	return timeOf(p.expires)
+}
+
+// Updated is when the lease was last changed.
+func (p *Lease) Updated() time.Time {
+	if p.odd != nil {
+		return p.odd.Updated
+	}
+	return timeOf(p.updated)
+}
+
+// Declined reports whether a guest found the address in use elsewhere.
+func (p *Lease) Declined() bool { return p.flags&flagDeclined != 0 }
+
+// Temporary reports whether the address is one of RFC 8981.
+func (p *Lease) Temporary() bool { return p.flags&flagTemporary != 0 }
+
+// Ending reports whether the lease is being deleted.
+func (p *Lease) Ending() bool { return p.flags&flagEnding != 0 }
+
+// Hostname is what the guest calls itself.
+func (p *Lease) Hostname() string {
+	if p.odd != nil {
+		return p.odd.Hostname
+	}
+	return p.text[int(p.duid)+int(p.client):]
+}
+
+// AppendDUID appends the guest's DUID, as it is written.
+func (p *Lease) AppendDUID(b []byte) []byte {
+	if p.odd != nil {
+		return append(b, p.odd.DUID...)
+	}
+	raw := p.text[:p.duid]
+	if p.flags&flagDUIDHex == 0 {
+		return append(b, raw...)
+	}
+	return appendHex(b, raw, true)
+}
+
+// AppendClient appends the guest's DHCPv4 client identifier, as it is written.
+func (p *Lease) AppendClient(b []byte) []byte {
+	if p.odd != nil {
+		return append(b, p.odd.Client...)
+	}
+	raw := p.text[p.duid:][:p.client]
+	if p.flags&flagClientHex == 0 {
+		return append(b, raw...)
+	}
+	return appendHex(b, raw, false)
+}
+
+func appendHex(b []byte, raw string, colons bool) []byte {
+	const digits = "0123456789abcdef"
+	for i := 0; i < len(raw); i++ {
+		if colons && i > 0 {
+			b = append(b, ':')
+		}
+		b = append(b, digits[raw[i]>>4], digits[raw[i]&15])
+	}
+	return b
+}
+
+// DUID is the guest's DUID, as it is written.
+func (p *Lease) DUID() string {
+	var b [512]byte
+	return string(p.AppendDUID(b[:0]))
+}
+
+// SameGuest is vnet.Lease's, and besides that the guest says the same of itself.
+func (p *Lease) SameGuest(l *vnet.Lease) bool {
+	var buf [512]byte
+	return p.Port() == l.Port && p.mac == l.MAC && p.iaid == l.IAID && p.How() == l.How && p.Hostname() == l.Hostname &&
+		string(p.AppendDUID(buf[:0])) == l.DUID && string(p.AppendClient(buf[:0])) == l.Client
+}
+
+// seed keeps guests from choosing what collides.
+var seed = maphash.MakeSeed()
+
+// HashID is what leases are found by in a Set that ByID makes.
+func HashID(id vnet.ID) uint64 {
+	if u, ok := uuidOf(id); ok {
+		return maphash.Bytes(seed, u[:])
+	}
+	return maphash.String(seed, string(id))
+}
+
+// ByID makes a set of leases that are found by their IDs.
+func ByID() *Set[Lease] {
+	return NewSet(func(p *Lease) uint64 {
+		if p.odd != nil {
+			return HashID(p.odd.ID)
+		}
+		return maphash.Bytes(seed, p.id[:])
+	})
+}
+
+// HashAddress is a hash of an address.
+func HashAddress(a netip.Addr) uint64 {
+	b := a.As16()
+	return maphash.Bytes(seed, b[:])
+}
+
+// Compare orders leases by age, those of one moment by ID.
+func Compare(a, b *Lease) int {
+	if a.odd != nil || b.odd != nil {
+		return cmp.Or(a.made().Compare(b.made()), cmp.Compare(a.ID(), b.ID()))
+	}
+	return cmp.Or(cmp.Compare(a.created, b.created), bytes.Compare(a.id[:], b.id[:]))
+}
+
+func (p *Lease) made() time.Time {
+	if p.odd != nil {
+		return p.odd.Created
+	}
+	return timeOf(p.created)
+}
+
+// IsAt reports whether the lease is of that address of that network.
+func (p *Lease) IsAt(network vnet.ID, a netip.Addr) bool {
+	return p.Address() == a && p.Network() == network
+}
+
+// HashAt is what leases are found by in a Set that ByAddress makes.
+func HashAt(network vnet.ID, a netip.Addr) uint64 {
+	return HashAddress(a) ^ maphash.String(seed, string(network))
+}
+
+// ByAddress makes a set of leases that are found by network and address.
+func ByAddress() *Set[Lease] {
+	return NewSet(func(p *Lease) uint64 { return HashAt(p.Network(), p.Address()) })
+}
