@@ -73,6 +73,9 @@ func (s *Set[T]) Replace(old, now *T) bool {
 	return i >= 0
 }
 
+// Clear empties the set.
+func (s *Set[T]) Clear() { s.marks, s.slots, s.n = nil, nil, 0 }
+
 // All returns all things, in no order. The set must not be changed meanwhile.
 func (s *Set[T]) All() iter.Seq[*T] {
 	return func(yield func(*T) bool) {

@@ -1,6 +1,7 @@
 package dhcp6
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -188,9 +189,9 @@ func (e *engine) loaded(l *pack.Lease) {
 		return
 	case port != "":
 		e.remember(known{duid: duid, any: true}, whom{port: port})
-		e.remember(known{duid: duid, iaid: l.IAID()}, whom{port: port})
+		e.rememberLease(duid, l)
 	case !mac.IsZero():
-		e.remember(known{duid: duid, iaid: l.IAID()}, whom{mac: mac})
+		e.rememberLease(duid, l)
 		delete(e.cards, mac)
 	}
 	if port != "" && !mac.IsZero() && e.cards[mac] != port {
@@ -201,11 +202,44 @@ func (e *engine) loaded(l *pack.Lease) {
 	}
 }
 
+// rememberLease is remember of whom a lease is of; it is kept anyway.
+func (e *engine) rememberLease(duid string, l *pack.Lease) {
+	delete(e.known, known{duid: duid, iaid: l.IAID()})
+	if old := e.leaseOf(duid, l.IAID()); old != nil {
+		e.leases.Replace(old, l)
+		return
+	}
+	if e.leases.Len() >= maxKnown {
+		e.leases.Clear()
+	}
+	e.leases.Add(l)
+}
+
+// leaseOf returns the lease with a DUID and an IAID, or nil.
+func (e *engine) leaseOf(duid string, iaid uint32) *pack.Lease {
+	var buf [maxDUID * 3]byte
+	return e.leases.Find(hashIA(duid, iaid), func(l *pack.Lease) bool {
+		return l.IAID() == iaid && string(l.AppendDUID(buf[:0])) == duid
+	})
+}
+
+// seed keeps clients from choosing what collides.
+var seed = maphash.MakeSeed()
+
+func hashIA(duid string, iaid uint32) uint64 {
+	return maphash.String(seed, duid) + uint64(iaid)*0x9e3779b97f4a7c15
+}
+
 // learnt returns who was seen with the client's DUID and IAID.
 func (e *engine) learnt(r *request) whom {
 	for i := range r.ias {
 		if w, ok := e.known[known{duid: r.duid, iaid: r.ias[i].iaid}]; ok {
 			return w
+		}
+		if l := e.leaseOf(r.duid, r.ias[i].iaid); l != nil && l.Port() != "" {
+			return whom{port: l.Port()}
+		} else if l != nil {
+			return whom{mac: l.MAC()}
 		}
 	}
 	if len(r.ias) > 0 || r.duid == "" {

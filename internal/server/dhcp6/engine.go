@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/server/lease"
@@ -25,6 +26,8 @@ type engine struct {
 	holds map[vnet.ID]hold
 	// known are the DUIDs and IAIDs that were seen with somebody.
 	known map[known]whom
+	// leases are those whose DUIDs and IAIDs tell whose they are.
+	leases *pack.Set[pack.Lease]
 	// cards are the ports that MACs with dynamic leases had.
 	cards   map[vnet.MAC]vnet.ID
 	grants  map[netip.Addr]grant
@@ -37,11 +40,12 @@ type engine struct {
 	waiting map[messageKey]bool // messages whose answers wait for claims
 	token   uint64
 
-	message
+	*message
 }
 
 // message is what is worked with while one message is answered, and used again
-// for the next.
+// for the next. All networks of a server share one, since it answers one
+// message at a time.
 type message struct {
 	packet      listen.Packet
 	tries       int // how often it was worked before
@@ -59,8 +63,9 @@ type message struct {
 
 // newEngine returns the engine of a network of which nothing is known. Without
 // a secret guests are never told to ask again.
-func newEngine(host string, duid, secret []byte) *engine {
+func newEngine(host string, duid, secret []byte, m *message) *engine {
 	e := &engine{
+		message: m, leases: pack.NewSet(func(l *pack.Lease) uint64 { return hashIA(l.DUID(), l.IAID()) }),
 		duid: duid, holds: make(map[vnet.ID]hold), known: make(map[known]whom), cards: make(map[vnet.MAC]vnet.ID), grants: make(map[netip.Addr]grant),
 		accepts: acceptors{secret: secret, clients: make(map[string]*acceptor)},
 		pending: make(map[uint64]*pending), waiting: make(map[messageKey]bool),

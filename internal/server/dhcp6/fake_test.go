@@ -192,7 +192,7 @@ func (f *fake) ask(m msg) string {
 }
 
 func newFake(t testing.TB, svc plan.Service) *fake {
-	f := &fake{engine: newEngine("host", serverDUID, []byte("secret")), t: t, now: start}
+	f := &fake{engine: newEngine("host", serverDUID, []byte("secret"), &message{}), t: t, now: start}
 	f.Set(svc)
 	return f
 }

@@ -139,7 +139,7 @@ func TestReconfigureIsPacedAndBounded(t *testing.T) {
 			t.Errorf("%d at once, then %v", len(send), next)
 		}
 	}
-	f.engine = newEngine("host", serverDUID, nil)
+	f.engine = newEngine("host", serverDUID, nil, &message{})
 	f.Set(service())
 	if m := f.send(msg{kind: dhcpv6.MessageTypeInformationRequest, duid: duidUUID(1), extra: []dhcpv6.Option{accept}}.packet()); m.GetOneOption(optAccept) != nil || len(f.accepts.clients) != 0 {
 		t.Error("promised without a secret")

@@ -46,10 +46,11 @@ func New(c Config) *Server {
 		c.Secret = make([]byte, 32)
 		_, _ = rand.Read(c.Secret) // it never fails
 	}
+	m := &message{}
 	return &Server{dhcp.New(dhcp.Config{
 		Name: "DHCPv6", Family: vnet.IPv6, InNS: c.InNS, Claims: c.Claims, Neighbour: c.Neighbour, Granted: c.Granted,
 		Log: c.Log, Now: c.Now,
-		Engine: func() dhcp.Engine { return newEngine(c.Host, c.DUID, c.Secret) },
+		Engine: func() dhcp.Engine { return newEngine(c.Host, c.DUID, c.Secret, m) },
 		Open:   open,
 	})}
 }

@@ -154,5 +154,8 @@ func (b *Book) Share(l *pack.Lease) {
 	}
 	if was := e.Lease.Whole(); l.SameGuest(was) && l.Subnet() == was.Subnet && l.Length() == was.Length && l.Via() == was.Via {
 		e.Lease = l
+		if b.rules.Loaded != nil {
+			b.rules.Loaded(l)
+		}
 	}
 }
