@@ -132,6 +132,7 @@ func BenchmarkMemory(b *testing.B) {
 			b.Fatalf("%d networks are served", n)
 		}
 		a.rep.queue = map[vnet.ID]vnet.Object{}
+		a.ears.refresh()
 		made := live()
 		now := time.Now().Round(0).UTC()
 		for n := range each {
@@ -140,6 +141,7 @@ func BenchmarkMemory(b *testing.B) {
 			}
 		}
 		for i := range networks {
+			a.ears.refresh()
 			a.late = newLate()
 			a.zones[vnet.ID(fmt.Sprintf("%08x-0000-4000-8000-000000000001", i))] = false
 		}

@@ -109,8 +109,15 @@ type key struct {
 // network is where addresses may be learnt.
 type network struct {
 	subnets []plan.Subnet
-	// known are addresses that have owners already.
-	known map[netip.Addr]bool
+	// known are addresses that have owners already: as bytes, which take half
+	// of what a netip.Addr does.
+	known map[[16]byte]struct{}
+}
+
+// knows reports whether an address has an owner.
+func (n *network) knows(a netip.Addr) bool {
+	_, ok := n.known[a.As16()]
+	return ok
 }
 
 // link is what is remembered of one bridge port.
@@ -154,12 +161,12 @@ func (e *Engine) RemoveNetwork(now time.Time, id vnet.ID) Result {
 // is Replaced.
 func (e *Engine) SetKnown(now time.Time, id vnet.ID, known []netip.Addr) Result {
 	n := e.network(id)
-	n.known = make(map[netip.Addr]bool, len(known))
+	n.known = make(map[[16]byte]struct{}, len(known))
 	for _, a := range known {
-		n.known[a] = true
+		n.known[a.As16()] = struct{}{}
 	}
 	r := e.review(now, id, func(a netip.Addr) string {
-		if n.known[a] {
+		if n.knows(a) {
 			return "known otherwise"
 		}
 		return ""
@@ -169,7 +176,7 @@ func (e *Engine) SetKnown(now time.Time, id vnet.ID, known []netip.Addr) Result 
 
 // Know adds one address to those that have owners.
 func (e *Engine) Know(now time.Time, id vnet.ID, a netip.Addr) Result {
-	e.network(id).known[a] = true
+	e.network(id).known[a.As16()] = struct{}{}
 	x := e.entries[key{id, a}]
 	if x == nil {
 		return Result{}
@@ -180,12 +187,12 @@ func (e *Engine) Know(now time.Time, id vnet.ID, a netip.Addr) Result {
 
 // Unknow takes one address from those that have owners: its lease has ended.
 // Whoever goes on using it is learnt when next heard.
-func (e *Engine) Unknow(id vnet.ID, a netip.Addr) { delete(e.network(id).known, a) }
+func (e *Engine) Unknow(id vnet.ID, a netip.Addr) { delete(e.network(id).known, a.As16()) }
 
 func (e *Engine) network(id vnet.ID) *network {
 	n := e.networks[id]
 	if n == nil {
-		n = &network{known: map[netip.Addr]bool{}}
+		n = &network{known: map[[16]byte]struct{}{}}
 		e.networks[id] = n
 	}
 	return n

@@ -35,7 +35,7 @@ type Rules struct {
 
 // Book is what is known of the addresses of one network in one family.
 type Book struct {
-	rules   Rules
+	rules   *Rules
 	svc     plan.Service
 	stopped bool // since the last Set
 	pools   map[vnet.ID]*pool
@@ -58,7 +58,7 @@ type Book struct {
 // NewBook returns the book of a network of which nothing is known.
 func NewBook(r Rules) *Book {
 	return &Book{
-		rules: r, pools: make(map[vnet.ID]*pool), table: newTable(&r),
+		rules: &r, pools: make(map[vnet.ID]*pool), table: newTable(&r),
 		guests: make(map[vnet.ID]*plan.Guest), byMAC: make(map[vnet.MAC]vnet.ID),
 		byLine: make(map[string]vnet.ID), owned: make(map[netip.Addr]owner),
 		conflicts: make(map[netip.Addr]time.Time),
