@@ -148,7 +148,7 @@ func (o *owed) owe(d *debt) {
 // end forgets a lease that was given back, also should we be started again.
 func (o *owed) end(k leaseKey) {
 	o.mu.Lock()
-	delete(o.debts, k)
+	o.settled(k)
 	o.mu.Unlock()
 	if o.c.index.holds(k.network, k.addr) {
 		o.pledge(pledge{lease: vnet.Lease{Network: k.network, Address: k.addr}, ended: true})
@@ -160,7 +160,14 @@ func (o *owed) settle(k leaseKey, updated time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if d := o.debts[k]; d != nil && updated.After(d.lease.Updated) {
-		delete(o.debts, k)
+		o.settled(k)
+	}
+}
+
+// settled drops a debt; locked.
+func (o *owed) settled(k leaseKey) {
+	if delete(o.debts, k); len(o.debts) == 0 {
+		o.debts = map[leaseKey]*debt{} // a map never shrinks, and after a burst this one is large
 	}
 }
 
@@ -348,7 +355,7 @@ func (o *owed) paid(d *debt, err error) {
 	case err != nil && !final(err), now != d:
 		o.due = append(o.due, k) // again, or newer
 	default:
-		delete(o.debts, k)
+		o.settled(k)
 		if err != nil && d.journaled {
 			go o.c.lost(d.lease, err)
 		}

@@ -18,7 +18,7 @@ import (
 // bytes rather than hex, and times are numbers. It never changes, so that the
 // snapshot, the claims and the servers share one. Whole makes a vnet.Lease of it.
 type Lease struct {
-	id                        [16]byte
+	id                        [16]byte // all zero: none yet
 	address                   [16]byte
 	kin                       unique.Handle[kin]
 	port                      unique.Handle[vnet.ID]
@@ -88,10 +88,11 @@ func (p *Lease) flag(f uint8, is bool) {
 	}
 }
 
-// setID keeps an ID that is a UUID.
+// setID keeps an ID that is a UUID, or none: what the servers give has one only
+// once it is claimed.
 func (p *Lease) setID(id vnet.ID) (ok bool) {
 	p.id, ok = uuidOf(id)
-	return ok
+	return ok && p.id != [16]byte{} || id == ""
 }
 
 // uuidOf reads a UUID in its canonical form.
@@ -216,6 +217,9 @@ func (p *Lease) ID() vnet.ID {
 	if p.odd != nil {
 		return p.odd.ID
 	}
+	if p.id == [16]byte{} {
+		return ""
+	}
 	var b [36]byte
 	hex.Encode(b[:8], p.id[:4])
 	hex.Encode(b[9:13], p.id[4:6])
@@ -232,7 +236,7 @@ func (p *Lease) IDIs(id vnet.ID) bool {
 		return p.odd.ID == id
 	}
 	u, ok := uuidOf(id)
-	return ok && u == p.id
+	return ok && u == p.id || id == "" && p.id == [16]byte{}
 }
 
 // Address is the lease's, or the first of a delegated prefix.
@@ -367,7 +371,7 @@ var seed = maphash.MakeSeed()
 
 // HashID is what leases are found by in a Set that ByID makes.
 func HashID(id vnet.ID) uint64 {
-	if u, ok := uuidOf(id); ok {
+	if u, ok := uuidOf(id); ok || id == "" {
 		return maphash.Bytes(seed, u[:])
 	}
 	return maphash.String(seed, string(id))

@@ -25,7 +25,7 @@ func drawLease(t *rapid.T) *vnet.Lease {
 		Client:   pick("client", "", "01525400000001", "0152540000000", "0X", "ff:00"),
 		Hostname: pick("hostname", "", "web"), Expires: at("expires"), Declined: rapid.Bool().Draw(t, "declined"), Temporary: rapid.Bool().Draw(t, "temporary"),
 	}
-	l.ID = vnet.ID(pick("id", "", "l1", "0190a000-0000-7000-8000-00000000000f", "0190A000-0000-7000-8000-00000000000f", "0190a000-0000-7000-8000-00000000-00f"))
+	l.ID = vnet.ID(pick("id", "", "00000000-0000-0000-0000-000000000000", "l1", "0190a000-0000-7000-8000-00000000000f", "0190A000-0000-7000-8000-00000000000f", "0190a000-0000-7000-8000-00000000-00f"))
 	l.Project, l.Created, l.Updated, l.Revision = vnet.ID(pick("project", "", "p1")), at("created"), at("updated"), rapid.Int64().Draw(t, "revision")
 	switch rapid.IntRange(0, 4).Draw(t, "address") {
 	case 0:

@@ -206,7 +206,11 @@ func (b *Book) Bind(l vnet.Lease, client string) {
 // BindTo is Bind to a holder that the lease does not tell.
 func (b *Book) BindTo(holder string, l vnet.Lease, client string) {
 	if e := b.table.At(l.Address); e != nil && b.table.IsOf(e, client) && string(b.table.holderOf(e)) == holder && e.Lease.Subnet() == l.Subnet && e.Lease.Length() == l.Length {
-		b.table.bind(e, pack.Of(&l), client, holder, l.Expires) // as most of them were offered before
+		p := e.Lease
+		if !says(p, &l) {
+			p = pack.Of(&l)
+		}
+		b.table.bind(e, p, client, holder, l.Expires) // as most of them were offered before
 		return
 	}
 	b.table.Put(b.entry(pack.Of(&l), client, holder, Bound, l.Expires))

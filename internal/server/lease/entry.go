@@ -146,13 +146,19 @@ func (b *Book) Rename(e *Entry, client, id string) {
 	b.table.Put(b.entry(pack.Of(&l), client, holder, e.State, e.Until()))
 }
 
+// says reports whether a lease that is packed says the same as another one, but
+// for when it was given and ends: it can be kept instead.
+func says(p *pack.Lease, l *vnet.Lease) bool {
+	return p.SameGuest(l) && p.Subnet() == l.Subnet && p.Length() == l.Length && p.Via() == l.Via && p.Network() == l.Network
+}
+
 // Share has an entry that says the same keep a lease as others do.
 func (b *Book) Share(l *pack.Lease) {
 	e := b.table.At(l.Address())
 	if e == nil || e.Lease == l || e.State != Bound {
 		return
 	}
-	if was := e.Lease.Whole(); l.SameGuest(was) && l.Subnet() == was.Subnet && l.Length() == was.Length && l.Via() == was.Via {
+	if says(l, e.Lease.Whole()) {
 		e.Lease = l
 		if b.rules.Loaded != nil {
 			b.rules.Loaded(l)

@@ -267,6 +267,28 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// TestShare: an entry keeps the lease of others that says the same, and finds
+// its client by it.
+func TestShare(t *testing.T) {
+	b := newTestBook(subnet("2001:db8::/64"))
+	a, _ := b.give("x", start)
+	e := b.table.At(a)
+	l := b.Whole(e)
+	l.ID, l.Updated = "l1", start
+	theirs := pack.Of(&l)
+	if b.Share(theirs); e.Lease != theirs || b.table.Find("x", "2001:db8::/64") != e {
+		t.Error("it is not shared")
+	}
+	l.Expires = l.Expires.Add(time.Hour)
+	if b.Bind(l, "x"); e.Lease != theirs || !e.Until().Equal(l.Expires) {
+		t.Error("it is not shared any more once it was prolonged")
+	}
+	l.Hostname = "other"
+	if b.Share(pack.Of(&l)); e.Lease != theirs {
+		t.Error("what says something else is shared")
+	}
+}
+
 // An offer that nobody takes up does not cost a client the memory of what it
 // had.
 func TestOfferKeepsMemory(t *testing.T) {
