@@ -140,10 +140,12 @@ func (r *Reconciler[K, V]) Want(all []V) {
 // ask notes that a value is wanted.
 func (r *Reconciler[K, V]) ask(k K, v V) {
 	r.want[k] = v
-	if _, known := r.order[k]; !known {
+	n, known := r.order[k]
+	if !known {
 		r.count++
-		r.order[k] = r.count
+		n = r.count
 	}
+	r.order[k] = n // again, so that both maps hold the same key
 }
 
 // Retry tries again what failed and is due.
@@ -172,6 +174,11 @@ func (r *Reconciler[K, V]) Resync(ctx context.Context) (Result[K], error) {
 			continue
 		}
 		maps.Copy(actual, got)
+	}
+	for k, v := range r.want {
+		if now, ok := actual[k]; ok && now == v {
+			actual[k] = v // one copy of key and value instead of two: there may be very many
+		}
 	}
 	r.applied, r.unsure = actual, unsure
 	touched := map[K]bool{}
