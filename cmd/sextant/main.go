@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -64,19 +63,13 @@ func role(name, short string, hidden bool, run func(context.Context, config.Conf
 			return err
 		}
 		if os.Getenv("GOGC") == "" {
-			debug.SetGCPercent(gcPercent)
+			daemon.Pace()
 		}
 		go daemon.GiveBack(cmd.Context())
 		return run(cmd.Context(), conf, newLog(conf.LogLevel).With("role", name))
 	}
 	return c
 }
-
-// gcPercent is by how much the heap may grow before it is collected. Half of
-// Go's usual value: a thousand networks are some 40 MB of long-lived objects in
-// the agent, and leaving as much again unused would cost more than collecting
-// more often does: nothing while nothing changes.
-const gcPercent = 50
 
 func newLog(level string) *slog.Logger {
 	var l slog.Level

@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// By how much the heap may grow before it is collected, in percent. At rest it
+// is half of Go's usual value: a thousand networks are some 40 MB of long-lived
+// objects in the agent, and leaving as much again unused would cost more than
+// collecting more often does: nothing while nothing changes. In a burst of work
+// collecting costs a sixth of the processor at that value, and memory that is
+// given back right after costs little.
+const (
+	paceRest  = 50
+	paceBusy  = 200
+	paceSoon  = time.Second // since the last collection: busy
+	paceAgain = 2 * paceSoon
+)
+
+// pace says by how much the heap may grow.
+type pace struct {
+	percent int
+	last    time.Time // when was last collected
+	set     func(percent int)
+}
+
+// collected is told of every collection.
+func (p *pace) collected(now time.Time) {
+	percent := paceRest
+	if since := now.Sub(p.last); !p.last.IsZero() && (since < paceSoon || p.percent == paceBusy && since < paceAgain) {
+		percent = paceBusy
+	}
+	p.last = now
+	if percent != p.percent {
+		p.percent = percent
+		p.set(percent)
+	}
+}
+
+// Pace sees to it, as long as the program runs, that the heap is collected
+// seldom in a burst of work and soon at rest.
+func Pace() {
+	p := &pace{percent: paceRest, set: func(n int) { debug.SetGCPercent(n) }}
+	p.set(paceRest)
+	type sentinel struct{ _ [16]byte }
+	var after func(*sentinel)
+	after = func(*sentinel) {
+		p.collected(time.Now())
+		runtime.SetFinalizer(new(sentinel), after) // which the next collection finds unused
+	}
+	runtime.SetFinalizer(new(sentinel), after)
+}

@@ -1,0 +1,46 @@
+package daemon
+
+import (
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestPace(t *testing.T) {
+	var set []int
+	p := pace{percent: paceRest, set: func(n int) { set = append(set, n) }}
+	now := time.Unix(1000, 0)
+	for _, wait := range []time.Duration{
+		0, time.Minute, // at rest
+		500 * time.Millisecond, 100 * time.Millisecond, 1500 * time.Millisecond, // a burst, with the larger heap
+		3 * time.Second, time.Minute, // over
+	} {
+		now = now.Add(wait)
+		p.collected(now)
+	}
+	if want := []int{paceBusy, paceRest}; !slices.Equal(set, want) {
+		t.Errorf("set %v, want %v", set, want)
+	}
+}
+
+// The collector does tell us.
+func TestPaceHears(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	Pace()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		runtime.GC()
+		n := debug.SetGCPercent(paceRest)
+		debug.SetGCPercent(n)
+		if n == paceBusy {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the heap may grow by %d percent after many collections", n)
+		}
+		runtime.Gosched()
+	}
+}
