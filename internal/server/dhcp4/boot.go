@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -55,39 +56,10 @@ func (r *request) arches() (out []int) {
 	return []int{0}
 }
 
-// Architectures that are asked for in two ways: byte code was what x64 had
-// for its number in the first prints of RFC 4578.
-const archByteCode, archX64 = 9, 7
-
-// bootFile returns what the client boots, or nil: what is for iPXE if it is
-// that, else what is for its architecture, else what is for any.
+// bootFile returns what the client boots, or nil.
 func (e *engine) bootFile(r *request) *vnet.BootFile {
-	files := e.Service().Boot.Files
-	find := func(is func(f *vnet.BootFile) bool) *vnet.BootFile {
-		for i := range files {
-			if is(&files[i]) {
-				return &files[i]
-			}
-		}
-		return nil
-	}
-	if r.ipxe() {
-		if f := find(func(f *vnet.BootFile) bool { return f.Client == "ipxe" }); f != nil {
-			return f
-		}
-	}
-	for _, arch := range r.arches() {
-		if f := find(func(f *vnet.BootFile) bool { return f.Arch() == arch }); f != nil {
-			return f
-		}
-		if arch == archByteCode {
-			if f := find(func(f *vnet.BootFile) bool { return f.Arch() == archX64 }); f != nil {
-				return f
-			}
-		}
-	}
-	f := find(func(f *vnet.BootFile) bool { return f.Client == "any" })
-	if f != nil && r.class(classHTTP) && !strings.Contains(f.File, "://") {
+	f := dhcp.BootFile(e.Service().Boot.Files, r.ipxe(), r.arches())
+	if f != nil && f.Client == "any" && r.class(classHTTP) && !strings.Contains(f.File, "://") {
 		return nil // it takes URLs only
 	}
 	return f

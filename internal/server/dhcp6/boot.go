@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -16,10 +17,6 @@ const (
 	enterpriseUEFI = 343
 	classIPXE      = "iPXE"
 )
-
-// Architectures that are asked for in two ways: byte code was what x64 had for
-// its number in the first prints of RFC 4578.
-const archByteCode, archX64 = 9, 7
 
 // isIPXE reports whether the client is iPXE already (option 15: each class with
 // its length).
@@ -56,35 +53,13 @@ func (r *request) isHTTP() bool {
 	return false
 }
 
-// bootFile returns what the client boots, or nil: what is for iPXE if it is
-// that, else what is for its architecture, in its order, else what is for any.
+// bootFile returns what the client boots, or nil.
 func (e *engine) bootFile(r *request) *vnet.BootFile {
-	files := e.Service().Boot.Files
-	find := func(is func(f *vnet.BootFile) bool) *vnet.BootFile {
-		for i := range files {
-			if is(&files[i]) {
-				return &files[i]
-			}
-		}
-		return nil
-	}
-	if r.isIPXE() {
-		if f := find(func(f *vnet.BootFile) bool { return f.Client == "ipxe" }); f != nil {
-			return f
-		}
-	}
+	var arches []int
 	for b := r.arch; len(b) >= 2; b = b[2:] {
-		arch := int(binary.BigEndian.Uint16(b))
-		if f := find(func(f *vnet.BootFile) bool { return f.Arch() == arch }); f != nil {
-			return f
-		}
-		if arch == archByteCode {
-			if f := find(func(f *vnet.BootFile) bool { return f.Arch() == archX64 }); f != nil {
-				return f
-			}
-		}
+		arches = append(arches, int(binary.BigEndian.Uint16(b)))
 	}
-	return find(func(f *vnet.BootFile) bool { return f.Client == "any" })
+	return dhcp.BootFile(e.Service().Boot.Files, r.isIPXE(), arches)
 }
 
 // bootURL is the URL of a file: itself if it is one, else one of TFTP (RFC
