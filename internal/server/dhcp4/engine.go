@@ -25,6 +25,7 @@ type engine struct {
 	probes  map[uint64]*pending
 	probing map[string]uint64
 	token   uint64
+	most    int // claims at a time, since there were none
 }
 
 // desk is where messages are answered. All networks of a server share one: it

@@ -102,6 +102,7 @@ func (e *engine) claim(r *request, g grant, now time.Time) dhcp.Effects {
 func (e *engine) ask(p *pending) dhcp.Effects {
 	token := e.nextToken()
 	e.pending[token] = p
+	e.most = max(e.most, len(e.pending))
 	if !p.quiet {
 		e.waiting[p.req.client()] = token
 	}
@@ -118,6 +119,9 @@ func (e *engine) Committed(c dhcp.Claim, err error, now time.Time) dhcp.Effects 
 	delete(e.pending, c.Token)
 	if e.waiting[r.client()] == c.Token {
 		delete(e.waiting, r.client())
+	}
+	if len(e.pending) == 0 && e.most > lease.MaxPending/64 { // a map never shrinks
+		e.pending, e.waiting, e.most = make(map[uint64]*pending), make(map[string]uint64), 0
 	}
 	if p.quiet {
 		return dhcp.Effects{}

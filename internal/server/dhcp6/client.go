@@ -218,7 +218,7 @@ func (e *engine) rememberLease(duid string, l *pack.Lease) {
 // leaseOf returns the lease with a DUID and an IAID, or nil.
 func (e *engine) leaseOf(duid string, iaid uint32) *pack.Lease {
 	var buf [maxDUID * 3]byte
-	return e.leases.Find(hashIA(duid, iaid), func(l *pack.Lease) bool {
+	return e.leases.Find(withIAID(maphash.String(seed, duid), iaid), func(l *pack.Lease) bool {
 		return l.IAID() == iaid && string(l.AppendDUID(buf[:0])) == duid
 	})
 }
@@ -226,9 +226,15 @@ func (e *engine) leaseOf(duid string, iaid uint32) *pack.Lease {
 // seed keeps clients from choosing what collides.
 var seed = maphash.MakeSeed()
 
-func hashIA(duid string, iaid uint32) uint64 {
-	return maphash.String(seed, duid) + uint64(iaid)*0x9e3779b97f4a7c15
+// hashOf is what leases are found by.
+func hashOf(l *pack.Lease) uint64 {
+	var buf [maxDUID * 3]byte
+	return withIAID(maphash.Bytes(seed, l.AppendDUID(buf[:0])), l.IAID())
 }
+
+// withIAID makes another hash for each IAID: the constant is that of Fibonacci
+// hashing.
+func withIAID(duid uint64, iaid uint32) uint64 { return duid + uint64(iaid)*0x9e3779b97f4a7c15 }
 
 // learnt returns who was seen with the client's DUID and IAID.
 func (e *engine) learnt(r *request) whom {

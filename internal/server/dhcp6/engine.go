@@ -65,7 +65,7 @@ type message struct {
 // a secret guests are never told to ask again.
 func newEngine(host string, duid, secret []byte, m *message) *engine {
 	e := &engine{
-		message: m, leases: pack.NewSet(func(l *pack.Lease) uint64 { return hashIA(l.DUID(), l.IAID()) }),
+		message: m, leases: pack.NewSet(hashOf),
 		duid: duid, holds: make(map[vnet.ID]hold), known: make(map[known]whom), cards: make(map[vnet.MAC]vnet.ID), grants: make(map[netip.Addr]grant),
 		accepts: acceptors{secret: secret, clients: make(map[string]*acceptor)},
 		pending: make(map[uint64]*pending), waiting: make(map[messageKey]bool),

@@ -155,7 +155,7 @@ func (e *engine) Committed(c dhcp.Claim, err error, now time.Time) dhcp.Effects 
 		e.Load(pack.Of(&l), now)
 	case err == nil && sub != nil && e.Usable(sub, l.Address) && e.Piece(sub) == l.Length:
 		e.BindTo(p.holder, l, clientOf(&l))
-		e.loaded(pack.Of(&l))
+		e.loaded(e.Table().At(l.Address).Lease)
 	case err == nil: // the network changed meanwhile
 		out.Release = append(out.Release, l)
 		p.refused = true

@@ -125,8 +125,9 @@ func (t *Table) IsOf(e *Entry, client string) bool { return string(t.clientOf(e)
 // seed keeps clients from choosing what collides.
 var seed = maphash.MakeSeed()
 
-func hashClient(client []byte, subnet vnet.ID) uint64 {
-	return maphash.Bytes(seed, client) + 31*maphash.String(seed, string(subnet))
+// inSubnet is the hash of a client's key in a subnet.
+func inSubnet(key uint64, subnet vnet.ID) uint64 {
+	return key + 31*maphash.String(seed, string(subnet))
 }
 
 // Whole is the lease of an entry.

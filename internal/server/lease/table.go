@@ -35,7 +35,7 @@ func newTable(r *Rules) *Table {
 		rules: r, idles: make(map[vnet.ID]*list.List), lives: make(map[vnet.ID]int), space: newSpace(),
 		byAddress: pack.NewSet(func(e *Entry) uint64 { return pack.HashAddress(e.Address()) }),
 	}
-	t.byClient = pack.NewSet(func(e *Entry) uint64 { return hashClient(t.clientOf(e), e.Lease.Subnet()) })
+	t.byClient = pack.NewSet(func(e *Entry) uint64 { return inSubnet(maphash.Bytes(seed, t.clientOf(e)), e.Lease.Subnet()) })
 	t.holders = pack.NewSet(func(e *Entry) uint64 { return maphash.Bytes(seed, t.holderOf(e)) })
 	return t
 }
@@ -56,7 +56,7 @@ func (t *Table) Live(subnet vnet.ID) int { return t.lives[subnet] }
 
 // Find returns the client's entry in a subnet, or nil.
 func (t *Table) Find(client string, subnet vnet.ID) *Entry {
-	return t.byClient.Find(hashClient([]byte(client), subnet), func(e *Entry) bool {
+	return t.byClient.Find(inSubnet(maphash.String(seed, client), subnet), func(e *Entry) bool {
 		return e.Lease.Subnet() == subnet && t.IsOf(e, client)
 	})
 }
