@@ -3,6 +3,7 @@ package agent
 import (
 	"net/netip"
 	"sync"
+	"unique"
 
 	"github.com/sextant-net/sextant/internal/kernel/hear"
 	"github.com/sextant-net/sextant/internal/server/listen"
@@ -18,24 +19,32 @@ const maxNeighbours = 1 << 16
 // at the guests' ports. The servers ask it, from goroutines of their own.
 type neighbours struct {
 	mu       sync.RWMutex
-	seen     map[neighbour]listen.Sender
-	stations map[station]listen.Sender
+	seen     map[neighbour]sender
+	stations map[station]unique.Handle[vnet.ID]
 	// heard says that guests are heard at all: a kernel without NFLOG cannot.
 	heard bool
 }
 
+// neighbour, sender and station are as small as they can be: there may be a
+// hundred thousand.
 type neighbour struct {
-	link string
-	addr netip.Addr
+	link unique.Handle[string]
+	addr [16]byte
+}
+
+// sender is a listen.Sender.
+type sender struct {
+	port unique.Handle[vnet.ID]
+	mac  vnet.MAC
 }
 
 type station struct {
-	link string
+	link unique.Handle[string]
 	mac  vnet.MAC
 }
 
 func newNeighbours(heard bool) *neighbours {
-	return &neighbours{heard: heard, seen: map[neighbour]listen.Sender{}, stations: map[station]listen.Sender{}}
+	return &neighbours{heard: heard, seen: map[neighbour]sender{}, stations: map[station]unique.Handle[vnet.ID]{}}
 }
 
 // hear remembers the sender of a packet.
@@ -59,9 +68,9 @@ func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 	if !addr.Is6() || !addr.IsLinkLocalUnicast() && !addr.IsGlobalUnicast() {
 		return
 	}
-	k := neighbour{link, addr.WithZone("")}
+	k, now := neighbour{unique.Make(link), addr.As16()}, sender{unique.Make(who.Port), who.MAC}
 	n.mu.RLock()
-	same := n.seen[k] == who
+	same := n.seen[k] == now
 	n.mu.RUnlock()
 	if same {
 		return
@@ -69,20 +78,27 @@ func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	makeRoom(n.seen)
-	n.seen[k] = who
+	n.seen[k] = now
 }
 
 // hearStation remembers where a DHCPv4 client's frames come in: it has no
 // address yet.
 func (n *neighbours) hearStation(link string, who listen.Sender) {
+	k, port := station{unique.Make(link), who.MAC}, unique.Make(who.Port)
+	n.mu.RLock()
+	old, known := n.stations[k]
+	n.mu.RUnlock()
+	if known && old == port {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	makeRoom(n.stations)
-	n.stations[station{link, who.MAC}] = who
+	n.stations[k] = port
 }
 
 // makeRoom bounds what is remembered.
-func makeRoom[K comparable](m map[K]listen.Sender) {
+func makeRoom[K comparable, V any](m map[K]V) {
 	if len(m) < maxNeighbours {
 		return
 	}
@@ -97,12 +113,20 @@ func makeRoom[K comparable](m map[K]listen.Sender) {
 func (n *neighbours) station(link string, mac vnet.MAC) (listen.Sender, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.stations[station{link, mac}], n.heard
+	port, known := n.stations[station{unique.Make(link), mac}]
+	if !known {
+		return listen.Sender{}, n.heard
+	}
+	return listen.Sender{MAC: mac, Port: port.Value()}, n.heard
 }
 
 // lookup says who uses an address, and whether guests are heard at all.
 func (n *neighbours) lookup(link string, a netip.Addr) (listen.Sender, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.seen[neighbour{link, a.WithZone("")}], n.heard
+	who, known := n.seen[neighbour{unique.Make(link), a.As16()}]
+	if !known {
+		return listen.Sender{}, n.heard
+	}
+	return listen.Sender{MAC: who.mac, Port: who.port.Value()}, n.heard
 }
