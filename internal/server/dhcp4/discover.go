@@ -56,8 +56,7 @@ func (e *engine) propose(r *request, g grant, now time.Time) dhcp.Effects {
 
 // offer keeps an address for the client for a short while.
 func (e *engine) offer(r *request, g grant, now time.Time) {
-	l := vnet.Lease{Address: g.address, Subnet: g.sub.ID, Port: r.port(), MAC: r.mac, Client: r.clientID()}
-	e.Offer(l, r.client(), now)
+	e.Offer(e.record(r, g, now), r.client(), now) // what it will be, so that it is kept once
 }
 
 // rapid reports whether the client gets its answer at once (RFC 4039).

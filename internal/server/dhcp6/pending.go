@@ -49,13 +49,7 @@ func (e *engine) offer(r *request, c *client, x *ia, g *give, now time.Time) {
 	if en := e.Table().At(g.address); en != nil && en.State != lease.Idle && (e.Table().IsOf(en, name) || en.State == lease.Bound) {
 		return
 	}
-	l := vnet.Lease{
-		Address: g.address, Length: g.length, Subnet: g.subnet, Port: c.port, DUID: r.duid, IAID: x.iaid,
-	}
-	if c.seen {
-		l.MAC = c.mac
-	}
-	e.OfferTo(c.holderName(r), l, name, now)
+	e.OfferTo(c.holderName(r), e.record(r, c, x, g, now), name, now) // what it will be, so that it is kept once
 }
 
 // bind replies at once if there is nothing to claim, else when the claims are
