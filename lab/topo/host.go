@@ -65,7 +65,7 @@ func (l *Lab) Host(ctx context.Context, c HostConfig, u *Upstream) (*Host, error
 	if c.NoIPv6 {
 		return h, nil
 	}
-	return h, Until(ctx, 30*time.Second, "the host's IPv6 address by RA", func(ctx context.Context) error {
+	return h, Until(ctx, time.Minute, "the host's IPv6 address by RA", func(ctx context.Context) error {
 		out, err := n.Sh(ctx, "ip -6 addr show dev "+c.Uplink+" scope global -tentative; ip -6 route show default")
 		if err == nil && (!strings.Contains(out, "inet6") || !strings.Contains(out, "default")) {
 			err = fmt.Errorf("not yet: %s", out)
@@ -84,7 +84,7 @@ func (h *Host) Serve(flags ...string) (*Proc, error) {
 
 // Ready waits until the daemon says it is.
 func (h *Host) Ready(ctx context.Context, p *Proc) error {
-	return Until(ctx, 30*time.Second, "sextant status", func(ctx context.Context) error {
+	return Until(ctx, 2*time.Minute, "sextant status", func(ctx context.Context) error {
 		select {
 		case <-p.done:
 			return fmt.Errorf("the daemon ended: %v", p.err)
