@@ -10,11 +10,12 @@ import (
 // is half of Go's usual value: a thousand networks are some 40 MB of long-lived
 // objects in the agent, and leaving as much again unused would cost more than
 // collecting more often does: nothing while nothing changes. In a burst of work
-// collecting costs a sixth of the processor at that value, and memory that is
-// given back right after costs little.
+// collecting a small heap costs a sixth of the processor at that value; a large
+// one is collected seldom anyway.
 const (
 	paceRest  = 50
 	paceBusy  = 200
+	paceSmall = 48 << 20    // bytes
 	paceSoon  = time.Second // since the last collection: busy
 	paceAgain = 2 * paceSoon
 )
@@ -26,10 +27,11 @@ type pace struct {
 	set     func(percent int)
 }
 
-// collected is told of every collection.
-func (p *pace) collected(now time.Time) {
+// collected is told of every collection, and how many bytes were left.
+func (p *pace) collected(now time.Time, live uint64) {
 	percent := paceRest
-	if since := now.Sub(p.last); !p.last.IsZero() && (since < paceSoon || p.percent == paceBusy && since < paceAgain) {
+	since := now.Sub(p.last)
+	if busy := since < paceSoon || p.percent == paceBusy && since < paceAgain; busy && !p.last.IsZero() && live < paceSmall {
 		percent = paceBusy
 	}
 	p.last = now
@@ -47,7 +49,7 @@ func Pace() {
 	type sentinel struct{ _ [16]byte }
 	var after func(*sentinel)
 	after = func(*sentinel) {
-		p.collected(time.Now())
+		p.collected(time.Now(), metric("/gc/heap/live:bytes"))
 		runtime.SetFinalizer(new(sentinel), after) // which the next collection finds unused
 	}
 	runtime.SetFinalizer(new(sentinel), after)

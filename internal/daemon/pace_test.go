@@ -18,7 +18,11 @@ func TestPace(t *testing.T) {
 		3 * time.Second, time.Minute, // over
 	} {
 		now = now.Add(wait)
-		p.collected(now)
+		p.collected(now, 1<<20)
+	}
+	for range 3 { // a large heap
+		now = now.Add(10 * time.Millisecond)
+		p.collected(now, paceSmall)
 	}
 	if want := []int{paceBusy, paceRest}; !slices.Equal(set, want) {
 		t.Errorf("set %v, want %v", set, want)

@@ -56,7 +56,7 @@ func GiveBack(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			if r.due(now, allocated()) {
+			if r.due(now, metric("/gc/heap/allocs:bytes")) {
 				debug.FreeOSMemory()
 				forgetProgram()
 			}
@@ -64,9 +64,9 @@ func GiveBack(ctx context.Context) {
 	}
 }
 
-// allocated is how many bytes the program has allocated since its start.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+// metric reads a number of the runtime's, 0 if there is no such.
+func metric(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
 	metrics.Read(sample)
 	if sample[0].Value.Kind() != metrics.KindUint64 {
 		return 0
