@@ -39,7 +39,10 @@ func TestDiskFull(t *testing.T) {
 		w.kill(p)
 	}
 	_ = w.daemon.Wait(w.ctx)
-	w.sh("mount -o remount,ro " + dir)
+	w.eventually(10*time.Second, "nobody writes to it", func() error { // those that were killed end in their time
+		_, err := w.host.Sh(w.ctx, "mount -o remount,ro "+dir)
+		return err
+	})
 	var err error
 	if w.daemon, err = w.host.Serve(w.flags...); err != nil {
 		t.Fatal(err)
