@@ -12,8 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
+
+// tables are where the sockets are that may be in the way of ours.
+var tables = []listen.Table{listen.UDP6, listen.UDP4, listen.TCP6, listen.TCP4}
 
 // nameHolder is how often the program in the way is looked for: that means
 // reading through all processes.
@@ -211,7 +215,7 @@ func (s *sockets) openInside(l *listener) {
 // our address to us.
 func (s *sockets) listen(l *listener, at netip.AddrPort, index uint32, tcp bool) (*socket, error) {
 	fd, err := bind(at, index, tcp, false)
-	if !tcp && errors.Is(err, unix.EADDRINUSE) && !exactlyTaken(at) {
+	if !tcp && errors.Is(err, unix.EADDRINUSE) && !listen.Taken(at, tables...) {
 		fd, err = bind(at, index, tcp, true)
 	}
 	if err != nil {
@@ -247,7 +251,7 @@ func (s *sockets) judge(l *listener, at netip.AddrPort, on *listening, errs [2]e
 	}
 	if taken {
 		on.named = now
-		who := holder(at)
+		who := listen.InTheWay(at, tables...)
 		p.Kind = vnet.ErrInUse
 		p.Msg = fmt.Sprintf("port %d of %s is taken by %s", at.Port(), at.Addr(), who)
 		if errs[0] == nil {

@@ -78,6 +78,24 @@ func parseSocketLine(line string) (b Bound, state string, ok bool) {
 // numbers of this machine.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
+// InTheWay says which programs hold an address, or the wildcard beside it, in
+// the calling thread's namespace.
+func InTheWay(at netip.AddrPort, tables ...Table) string {
+	inTheWay := slices.DeleteFunc(BoundTo(at.Port(), tables...), func(b Bound) bool {
+		return b.Addr != at && !b.Addr.Addr().IsUnspecified()
+	})
+	if who := Holders(inTheWay); who != "" {
+		return who
+	}
+	return "another program"
+}
+
+// Taken reports whether somebody holds the very address, rather than the
+// wildcard.
+func Taken(at netip.AddrPort, tables ...Table) bool {
+	return slices.ContainsFunc(BoundTo(at.Port(), tables...), func(b Bound) bool { return b.Addr == at })
+}
+
 // Holders says which other programs have the sockets open, as "name (pid 123)"
 // each, or "" if that cannot be told.
 func Holders(sockets []Bound) string {

@@ -19,6 +19,9 @@ import (
 // reading through all processes.
 const nameHolder = 30 * time.Second
 
+// tables are where the sockets are that may be in the way of ours.
+var tables = []listen.Table{listen.UDP6, listen.UDP4}
+
 // port is the well-known port of one gateway address.
 type port struct {
 	network *network
@@ -101,7 +104,7 @@ func (s *Server) openPort(p *port) {
 	p.close()
 	at := netip.AddrPortFrom(p.addr, s.conf.Port)
 	sock, err := bind(at, index, false)
-	if errors.Is(err, unix.EADDRINUSE) && !slices.ContainsFunc(boundTo(at.Port()), func(b listen.Bound) bool { return b.Addr == at }) {
+	if errors.Is(err, unix.EADDRINUSE) && !listen.Taken(at, tables...) {
 		// A holder of the wildcard address that shares: the kernel gives what
 		// is for our address to us.
 		sock, err = bind(at, index, true)
@@ -129,7 +132,7 @@ func (s *Server) judge(p *port, at netip.AddrPort, err error) {
 	if taken {
 		p.named = now
 		problem.Kind = vnet.ErrInUse
-		problem.Msg = fmt.Sprintf("port %d of %s is taken by %s", at.Port(), at.Addr(), holder(at))
+		problem.Msg = fmt.Sprintf("port %d of %s is taken by %s", at.Port(), at.Addr(), listen.InTheWay(at, tables...))
 		problem.Hint = "stop it, or make it listen on its own addresses only"
 	}
 	if p.problem == nil || *p.problem != *problem {
@@ -166,17 +169,4 @@ func cause(err error) error {
 		return p.Err
 	}
 	return err
-}
-
-func boundTo(port uint16) []listen.Bound { return listen.BoundTo(port, listen.UDP6, listen.UDP4) }
-
-// holder says which programs are in the way of at.
-func holder(at netip.AddrPort) string {
-	inTheWay := slices.DeleteFunc(boundTo(at.Port()), func(b listen.Bound) bool {
-		return b.Addr != at && !b.Addr.Addr().IsUnspecified()
-	})
-	if who := listen.Holders(inTheWay); who != "" {
-		return who
-	}
-	return "another program"
 }
