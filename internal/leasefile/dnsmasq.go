@@ -65,7 +65,7 @@ func dnsmasqLine(f []string) (r Record, err error) {
 		return r, err
 	}
 	if f[3] != "*" {
-		r.Hostname = label(f[3])
+		r.Hostname = vnet.HostLabel(f[3])
 	}
 	if r.Address.Is6() {
 		err = dnsmasqV6(&r, f)

@@ -122,21 +122,6 @@ func macOf(s string) vnet.MAC {
 	return vnet.MAC(b)
 }
 
-// label returns the first label of a host's name in lower case, "" if it is
-// none.
-func label(s string) string {
-	s, _, _ = strings.Cut(strings.ToLower(s), ".")
-	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
-		return ""
-	}
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return ""
-		}
-	}
-	return s
-}
-
 // lastSecond bounds times: later ones are never (year 9999, which JSON can
 // carry).
 const lastSecond = 253402300799

@@ -138,7 +138,7 @@ func (p *isc) lease(st statement) error {
 		case st.is("uid") && s.err == nil:
 			r.ClientID, s.err = iscClientID(st)
 		case st.is("client-hostname"):
-			r.Hostname = label(st.at(1))
+			r.Hostname = vnet.HostLabel(st.at(1))
 		}
 	}, nil)
 	if err != nil {

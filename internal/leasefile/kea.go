@@ -146,7 +146,7 @@ func keaRecord(row keaRow) (r Record, lifetime uint64, err error) {
 	if lifetime != keaInfinite {
 		r.Expires = unixTime(ends)
 	}
-	r.Hostname = label(row.get("hostname"))
+	r.Hostname = vnet.HostLabel(row.get("hostname"))
 	r.MAC = macOf(row.get("hwaddr"))
 	if r.Address.Is4() {
 		if id := row.get("client_id"); id != "" {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sextant-net/sextant/internal/vnet"
 )
 
 // line prints a record in one line: what it is about, whose, until when.
@@ -306,7 +308,7 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("declined and somebody's: %+v", r)
 			case !r.Declined && r.DUID == "" && r.ClientID == "" && r.MAC.IsZero():
 				t.Errorf("nobody's: %+v", r)
-			case r.Hostname != label(r.Hostname):
+			case r.Hostname != vnet.HostLabel(r.Hostname):
 				t.Errorf("no name: %q", r.Hostname)
 			case r.Line < 1:
 				t.Errorf("line %d", r.Line)

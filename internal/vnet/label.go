@@ -1,5 +1,7 @@
 package vnet
 
+import "strings"
+
 // DNSLabel turns an object's name into a DNS label (RFC 1123 section 2.1): in
 // lower case, with a hyphen for every run of characters that are no letter or
 // digit, none at either end, at most 63 octets: "VM_1.web" is "vm-1-web". It
@@ -22,4 +24,14 @@ func DNSLabel(name string) string {
 		b = b[:n-1]
 	}
 	return string(b)
+}
+
+// HostLabel returns the first label of a host's name in lower case, "" if it is
+// no DNS label.
+func HostLabel(name string) string {
+	label, _, _ := strings.Cut(name, ".")
+	if label = strings.ToLower(label); !IsDNSLabel(label) {
+		return ""
+	}
+	return label
 }
