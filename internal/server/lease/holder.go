@@ -13,33 +13,38 @@ import (
 // client; empty for those of nobody. Addresses that are only seen in use are
 // counted apart, since guests need no leave for them.
 func Holder(l *vnet.Lease, how vnet.How, client string) string {
-	kind := ""
-	if l.How != how && l.How != "" {
-		kind = "seen "
-	}
+	b, known := appendGuest(make([]byte, 0, 64), l.How != how && l.How != "", l.Port, l.MAC)
 	switch {
-	case l.Port != "":
-		return kind + "port:" + string(l.Port)
-	case !l.MAC.IsZero():
-		return kind + "mac:" + l.MAC.String()
+	case known:
+		return string(b)
 	case client == "":
 		return ""
 	}
-	return kind + "client:" + client
+	return string(b) + "client:" + client
+}
+
+// appendGuest appends a holder that is a port or a MAC, and reports whether
+// there is either; else only what says that the address was seen.
+func appendGuest(b []byte, seen bool, port vnet.ID, mac vnet.MAC) ([]byte, bool) {
+	if seen {
+		b = append(b, "seen "...)
+	}
+	switch {
+	case port != "":
+		return append(append(b, "port:"...), port...), true
+	case !mac.IsZero():
+		return mac.Append(append(b, "mac:"...)), true
+	}
+	return b, false
 }
 
 // appendHolder appends the Holder of a lease of which nothing else is said.
 func (r *Rules) appendHolder(b []byte, l *pack.Lease) []byte {
 	begun := len(b)
-	if how := l.How(); how != r.How && how != "" {
-		b = append(b, "seen "...)
-	}
-	port, mac := l.Port(), l.MAC()
-	switch {
-	case port != "":
-		return append(append(b, "port:"...), port...)
-	case !mac.IsZero():
-		return mac.Append(append(b, "mac:"...))
+	how := l.How()
+	b, known := appendGuest(b, how != r.How && how != "", l.Port(), l.MAC())
+	if known {
+		return b
 	}
 	b = append(b, "client:"...)
 	named := len(b)
@@ -49,12 +54,12 @@ func (r *Rules) appendHolder(b []byte, l *pack.Lease) []byte {
 	return b
 }
 
-// count counts an entry of the holder whose first one h is.
-func (h *Entry) count(e *Entry, by int) {
-	if e.isLive() {
-		h.live += int32(by)
+// count counts another entry of the holder whose first one e is.
+func (e *Entry) count(other *Entry, by int) {
+	if other.isLive() {
+		e.live += int32(by)
 	} else {
-		h.idle += int32(by)
+		e.idle += int32(by)
 	}
 }
 
