@@ -64,7 +64,7 @@ func newServers(c serverConfig) *servers {
 
 // setService tells the servers what a network is now; nil ends its service.
 // Withdraw says that the network itself stops, so that guests forget it.
-func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []vnet.Lease) {
+func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []*pack.Lease) {
 	old := s.services[network]
 	switch {
 	case svc == nil && old == nil:
@@ -95,10 +95,10 @@ func (s *servers) setService(network vnet.ID, svc *plan.Service, leases []vnet.L
 	}
 }
 
-func leasesOf(all []vnet.Lease, how vnet.How) []vnet.Lease {
-	var out []vnet.Lease
+func leasesOf(all []*pack.Lease, how vnet.How) []*pack.Lease {
+	var out []*pack.Lease
 	for _, l := range all {
-		if l.How == how {
+		if l.How() == how {
 			out = append(out, l)
 		}
 	}

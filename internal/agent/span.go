@@ -119,7 +119,7 @@ func (a *Agent) hold(network vnet.ID) {
 // serve tells the servers of a network, and which part of its ranges is this
 // host's.
 func (a *Agent) serve(svc *plan.Service) {
-	var known []vnet.Lease
+	var known []*pack.Lease
 	if a.srv.services[svc.Network] == nil {
 		known = a.leasesOf(svc.Network)
 	}
@@ -151,8 +151,12 @@ func withHeld(svc *plan.Service, held []vnet.Range) *plan.Service {
 }
 
 // leasesOf are a network's leases, those that the store does not know yet last.
-func (a *Agent) leasesOf(network vnet.ID) []vnet.Lease {
-	return append(leasesIn(a.snap, network), a.claim.owed.of(network)...)
+func (a *Agent) leasesOf(network vnet.ID) []*pack.Lease {
+	all := a.snap.LeasesOf(network)
+	for _, l := range a.claim.owed.of(network) {
+		all = append(all, pack.Of(&l))
+	}
+	return all
 }
 
 // lost takes a lease back that the store refused: its port or subnet is gone, or

@@ -145,15 +145,6 @@ func (a *Agent) spaceOf(port vnet.ID) string {
 	return ""
 }
 
-func leasesIn(s *plan.Snapshot, network vnet.ID) []vnet.Lease {
-	all := s.LeasesOf(network)
-	out := make([]vnet.Lease, len(all))
-	for i, l := range all {
-		out[i] = *l.Whole()
-	}
-	return out
-}
-
 // tellServers brings names and reservations up to date.
 func (a *Agent) tellServers() {
 	for id, more := range a.zones {
@@ -175,7 +166,11 @@ func (a *Agent) tellServers() {
 }
 
 // renamed marks a network of which nothing but names changed.
-func (a *Agent) renamed(network vnet.ID) { a.zones[network] = a.zones[network] }
+func (a *Agent) renamed(network vnet.ID) {
+	if _, marked := a.zones[network]; !marked {
+		a.zones[network] = false
+	}
+}
 
 // guestsOf lists what is known of a network's ports.
 func (a *Agent) guestsOf(network vnet.ID) []*plan.Guest {

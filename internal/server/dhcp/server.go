@@ -147,14 +147,14 @@ func (s *Server) Share(l *pack.Lease) {
 // LoadLeases adds or replaces leases that are durable already: all of them at
 // start, later those that others changed. Leases of the other family are
 // passed over; one with Meta.Deleting set is forgotten.
-func (s *Server) LoadLeases(ls []vnet.Lease) {
+func (s *Server) LoadLeases(ls []*pack.Lease) {
 	s.nets.Lock()
 	defer s.nets.Unlock()
 	now := s.now()
 	// In the order in which they end: those that have ended are given to others
 	// in that order.
-	for _, l := range slices.SortedStableFunc(slices.Values(ls), func(a, b vnet.Lease) int { return a.Expires.Compare(b.Expires) }) {
-		s.engine(l.Network).Leases().Load(pack.Of(&l), now)
+	for _, l := range slices.SortedStableFunc(slices.Values(ls), func(a, b *pack.Lease) int { return a.Expires().Compare(b.Expires()) }) {
+		s.engine(l.Network()).Leases().Load(l, now)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -61,11 +62,11 @@ func TestLoadLeasesInOrder(t *testing.T) {
 	}}
 	s.engine("net").Leases().Set(plan.Service{Network: "net", Subnets: []plan.Subnet{sub}})
 	now := s.now()
-	var ls []vnet.Lease
+	var ls []*pack.Lease
 	for i, a := range []string{"2001:db8::2", "2001:db8::3", "2001:db8::1"} {
-		ls = append(ls, vnet.Lease{
+		ls = append(ls, pack.Of(&vnet.Lease{
 			Network: "net", Subnet: "sub", Family: vnet.IPv6, Address: netip.MustParseAddr(a), Client: a, Expires: now.Add(-time.Duration(10*i+1) * time.Minute),
-		})
+		}))
 	}
 	s.LoadLeases(ls)
 	b := s.engine("net").Leases()
