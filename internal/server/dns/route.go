@@ -77,12 +77,12 @@ func usable(servers []netip.AddrPort) []upstream {
 
 // forwarder returns the route of the longest domain at or above the name that
 // the operator named, and that domain; nil if it is not named.
-func (z *zone) forwarder(full string) (string, *route) {
-	if z.forward == nil {
+func (c *zone) forwarder(full string) (string, *route) {
+	if c.forward == nil {
 		return "", nil
 	}
 	for d := full; d != "" && d != "."; d = parent(d) {
-		if r := z.forward[d]; r != nil {
+		if r := c.forward[d]; r != nil {
 			return d, r
 		}
 	}
@@ -91,8 +91,8 @@ func (z *zone) forwarder(full string) (string, *route) {
 
 // hasForwarder reports whether the operator named whom to ask for the name by
 // a domain at or below apex, so that not even a domain of ours keeps it.
-func (z *zone) hasForwarder(full, apex string) bool {
-	d, r := z.forwarder(full)
+func (c *zone) hasForwarder(full, apex string) bool {
+	d, r := c.forwarder(full)
 	return r != nil && under(d, apex)
 }
 
