@@ -1,14 +1,11 @@
 package agent
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -20,19 +17,19 @@ import (
 // yet. An entry is on the disk when append has returned.
 //
 // The file begins with journalMagic and a number, its epoch. An entry is its
-// length, a checksum over the epoch and the entry, and the entry: a letter and
-// JSON. The first entry whose checksum is wrong is the end: it was never
+// length, a checksum over the epoch and the entry, and the entry (entry.go), whose
+// first letter is its kind and version. The first entry whose checksum is wrong is the end: it was never
 // acknowledged, or is of an epoch before. The file is written with zeros ahead,
 // so that most entries change no metadata of it.
 type journal struct {
 	path  string
 	file  *os.File
 	epoch uint64
-	end   int64 // where the next entry goes
-	room  int64 // up to where there are zeros
-	buf   bytes.Buffer
-	base  int64 // what of it was written at once, when it was begun
-	full  bool  // rather a new file than another entry
+	end   int64  // where the next entry goes
+	room  int64  // up to where there are zeros
+	buf   []byte // what the next write writes
+	base  int64  // what of it was written at once, when it was begun
+	full  bool   // rather a new file than another entry
 }
 
 const (
@@ -42,18 +39,6 @@ const (
 	journalMost   = 32 << 20 // at which the file is written anew, at the earliest
 	journalLeases = 1 << 20  // bytes of an entry, at most
 )
-
-// entry kinds.
-const (
-	entryGiven = 'g' // a vnet.Lease
-	entryEnded = 'e' // an ending
-)
-
-// ending names an address that was given back.
-type ending struct {
-	Network vnet.ID    `json:"network"`
-	Address netip.Addr `json:"address"`
-}
 
 var journalSums = crc32.MakeTable(crc32.Castagnoli)
 
@@ -102,36 +87,35 @@ func entrySum(epoch uint64, entry []byte) uint32 {
 	return crc32.Update(crc32.Checksum(e[:], journalSums), journalSums, entry)
 }
 
-// readEntry works one entry in; one of a kind that is not known is passed over.
-func readEntry(entry []byte, given map[leaseKey]vnet.Lease) {
-	switch entry[0] {
-	case entryGiven:
-		var l vnet.Lease
-		if json.Unmarshal(entry[1:], &l) == nil && l.Address.IsValid() && l.Network != "" && l.ID != "" {
-			given[leaseKey{l.Network, l.Address}] = l
-		}
-	case entryEnded:
-		var e ending
-		if json.Unmarshal(entry[1:], &e) == nil {
-			delete(given, leaseKey{e.Network, e.Address})
-		}
-	}
-}
-
-// add prepares an entry for the next write.
-func (j *journal) add(kind byte, v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
+// give prepares the entry of a lease for the next write.
+func (j *journal) give(l *vnet.Lease) (err error) {
+	at := j.begin()
+	if j.buf, err = appendGiven(j.buf, l); err != nil {
 		return err
 	}
-	if len(raw) >= journalLeases {
+	return j.seal(at)
+}
+
+// forget prepares the entry of an address that was given back for the next write.
+func (j *journal) forget(e ending) error {
+	at := j.begin()
+	j.buf = appendEnded(j.buf, e)
+	return j.seal(at)
+}
+
+// begin leaves room for an entry's length and checksum, and returns where.
+func (j *journal) begin() (at int) {
+	at = len(j.buf)
+	j.buf = append(j.buf, 0, 0, 0, 0, 0, 0, 0, 0)
+	return at
+}
+
+// seal fills in the length and the checksum of the entry that was begun there.
+func (j *journal) seal(at int) error {
+	entry := j.buf[at:]
+	if len(entry)-8 > journalLeases {
 		return errors.New("too long for the journal of claims")
 	}
-	at := j.buf.Len()
-	j.buf.Write(make([]byte, 8))
-	j.buf.WriteByte(kind)
-	j.buf.Write(raw)
-	entry := j.buf.Bytes()[at:]
 	binary.BigEndian.PutUint32(entry, uint32(len(entry)-8))
 	binary.BigEndian.PutUint32(entry[4:], entrySum(j.epoch, entry[8:]))
 	return nil
@@ -140,17 +124,21 @@ func (j *journal) add(kind byte, v any) error {
 // write makes what was added durable. After an error the journal must not be
 // used: the kernel may have forgotten what did not reach the disk.
 func (j *journal) write() error {
-	if j.buf.Len() == 0 {
+	if len(j.buf) == 0 {
 		return nil
 	}
-	defer j.buf.Reset()
-	n := int64(j.buf.Len())
+	defer func() {
+		if j.buf = j.buf[:0]; cap(j.buf) > journalAhead { // of a rewrite
+			j.buf = nil
+		}
+	}()
+	n := int64(len(j.buf))
 	if j.end+n > j.room {
 		if err := j.extend(j.end + n); err != nil {
 			return err
 		}
 	}
-	if _, err := j.file.WriteAt(j.buf.Bytes(), j.end); err != nil {
+	if _, err := j.file.WriteAt(j.buf, j.end); err != nil {
 		return err
 	}
 	if err := syscall.Fdatasync(int(j.file.Fd())); err != nil {
@@ -192,16 +180,16 @@ func (j *journal) rewrite(given map[leaseKey]vnet.Lease) error {
 	if err != nil {
 		return err
 	}
-	j.buf.Reset()
+	j.buf = nil
 	for _, l := range given {
-		if err := j.add(entryGiven, &l); err != nil {
+		if err := j.give(&l); err != nil {
 			return errors.Join(err, fresh.Close())
 		}
 	}
 	old := j.file
 	j.file, j.end, j.room = fresh, journalHead, journalHead
 	_, err = fresh.WriteAt(j.head(), 0)
-	err = errors.Join(err, j.extend(journalHead+int64(j.buf.Len())), j.write(), fresh.Sync())
+	err = errors.Join(err, j.extend(journalHead+int64(len(j.buf))), j.write(), fresh.Sync())
 	if err == nil {
 		err = errors.Join(os.Rename(j.path+".new", j.path), syncDir(filepath.Dir(j.path)))
 	}

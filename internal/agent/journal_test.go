@@ -22,6 +22,8 @@ func journalLease(i byte) vnet.Lease {
 	}
 }
 
+var sameAddress = cmp.Comparer(func(x, y netip.Addr) bool { return x == y })
+
 func keyOf(l vnet.Lease) leaseKey { return leaseKey{l.Network, l.Address} }
 
 // write opens a journal, gives and ends leases, and leaves it as a killed
@@ -35,11 +37,7 @@ func writeJournal(t *testing.T, path string, batches ...[]pledge) map[leaseKey]v
 	defer j.close()
 	for _, b := range batches {
 		for _, p := range b {
-			kind, v := byte(entryGiven), any(&p.lease)
-			if p.ended {
-				kind, v = entryEnded, ending{p.lease.Network, p.lease.Address}
-			}
-			if err := j.add(kind, v); err != nil {
+			if err := addTo(j, p); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -48,6 +46,13 @@ func writeJournal(t *testing.T, path string, batches ...[]pledge) map[leaseKey]v
 		}
 	}
 	return given
+}
+
+func addTo(j *journal, p pledge) error {
+	if p.ended {
+		return j.forget(ending{p.lease.Network, p.lease.Address})
+	}
+	return j.give(&p.lease)
 }
 
 // TestJournal: whoever comes after a killed process finds what was given and
@@ -61,7 +66,7 @@ func TestJournal(t *testing.T) {
 		t.Errorf("a new journal has %v", given)
 	}
 	want := map[leaseKey]vnet.Lease{keyOf(a): renewed}
-	if diff := cmp.Diff(want, writeJournal(t, path, []pledge{{lease: c}}), cmp.AllowUnexported(leaseKey{}), cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
+	if diff := cmp.Diff(want, writeJournal(t, path, []pledge{{lease: c}}), cmp.AllowUnexported(leaseKey{}), sameAddress); diff != "" {
 		t.Error(diff)
 	}
 	if given := writeJournal(t, path); len(given) != 2 || given[keyOf(c)].ID != c.ID {
@@ -80,7 +85,7 @@ func TestJournalRewind(t *testing.T) {
 	defer j.close()
 	for i := range byte(20) {
 		l := journalLease(i)
-		if err := j.add(entryGiven, &l); err != nil {
+		if err := j.give(&l); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,7 +96,7 @@ func TestJournalRewind(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := journalLease(99)
-	if err := j.add(entryGiven, &l); err != nil {
+	if err := j.give(&l); err != nil {
 		t.Fatal(err)
 	}
 	if err := j.write(); err != nil {
@@ -123,7 +128,7 @@ func TestJournalTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 	from := j.end
-	if err := j.add(entryGiven, &b); err != nil {
+	if err := j.give(&b); err != nil {
 		t.Fatal(err)
 	}
 	if err := j.write(); err != nil {
@@ -160,7 +165,7 @@ func FuzzJournal(f *testing.F) {
 		f.Fatal(err)
 	}
 	l := journalLease(1)
-	_ = j.add(entryGiven, &l)
+	_ = j.give(&l)
 	if err := j.write(); err != nil {
 		f.Fatal(err)
 	}
@@ -170,6 +175,9 @@ func FuzzJournal(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data[:j.end])
+	f.Add(data[journalHead+8 : j.end])
+	f.Add(appendEnded(nil, ending{"n", l.Address}))
+	f.Add([]byte(`g{"id":"l","network":"n","address":"fd00::1"}`))
 	f.Add([]byte(journalMagic))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		given := map[leaseKey]vnet.Lease{}
@@ -186,6 +194,16 @@ func FuzzJournal(f *testing.F) {
 		maps.DeleteFunc(entry, func(k leaseKey, l vnet.Lease) bool { return k == keyOf(l) })
 		if len(entry) > 0 {
 			t.Errorf("%v", entry)
+		}
+		for k, l := range given {
+			b, err := appendGiven(nil, &l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := map[leaseKey]vnet.Lease{}
+			if readEntry(b, again); !cmp.Equal(again[k], l, sameAddress) {
+				t.Errorf("written again: %s", cmp.Diff(l, again[k], sameAddress))
+			}
 		}
 	})
 }

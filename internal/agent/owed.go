@@ -249,11 +249,13 @@ func (o *owed) keep(batch []pledge) error {
 	}
 	for i := range batch {
 		p := &batch[i]
-		kind, v := byte(entryGiven), any(&p.lease)
+		err := error(nil)
 		if p.ended {
-			kind, v = entryEnded, ending{p.lease.Network, p.lease.Address}
+			err = o.j.forget(ending{p.lease.Network, p.lease.Address})
+		} else {
+			err = o.j.give(&p.lease)
 		}
-		if err := o.j.add(kind, v); err != nil {
+		if err != nil {
 			return err
 		}
 	}
