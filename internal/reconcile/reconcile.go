@@ -74,15 +74,37 @@ type Reconciler[K comparable, V comparable] struct {
 	needs  func(V) []K   // nil: nothing needs anything
 	gives  func(V) []K   // nil: everything gives only itself
 
-	mu      sync.Mutex
-	want    map[K]V
-	applied map[K]V
-	unsure  map[K]bool // applied says what was tried, or was there before
-	failed  map[K]failure
-	// order is when each key was first wanted: within a stage, things are made
-	// in the order in which they were asked for, and removed in the opposite.
-	order map[K]int
-	count int
+	mu     sync.Mutex
+	things map[K]thing[V] // what is wanted or was applied
+	failed map[K]failure
+	count  int // of what was ever asked for
+}
+
+// thing is what is known of one key. There may be very many: one map of them is
+// half as large as one of what is wanted beside one of what was applied.
+type thing[V comparable] struct {
+	want, have    V
+	wanted, there bool // else want and have say nothing
+	unsure        bool // have says what was tried, or was there before
+	// order is when the key was first wanted: within a stage, things are made in
+	// the order in which they were asked for, and removed in the opposite. 0:
+	// nobody asked.
+	order int
+}
+
+// asWanted reports whether there is nothing to do.
+func (x *thing[V]) asWanted() bool {
+	return x.wanted == x.there && (!x.wanted || x.want == x.have && !x.unsure)
+}
+
+// set takes down what is known of a key, of which nothing is kept once it is
+// neither wanted nor there.
+func (r *Reconciler[K, V]) set(k K, x thing[V]) {
+	if x.wanted || x.there {
+		r.things[k] = x
+		return
+	}
+	delete(r.things, k)
 }
 
 // New returns a reconciler that wants and has nothing. Every stage that a
@@ -92,7 +114,7 @@ func New[K comparable, V comparable](key func(V) K, stage func(V) int, layers ..
 	slices.SortStableFunc(layers, func(a, b Layer[K, V]) int { return a.Stage - b.Stage })
 	return &Reconciler[K, V]{
 		key: key, stage: stage, layers: layers,
-		want: map[K]V{}, applied: map[K]V{}, unsure: map[K]bool{}, failed: map[K]failure{}, order: map[K]int{},
+		things: map[K]thing[V]{}, failed: map[K]failure{},
 	}
 }
 
@@ -110,7 +132,7 @@ func (r *Reconciler[K, V]) Reconcile(ctx context.Context, put []V, del []K) Resu
 	defer r.mu.Unlock()
 	touched := map[K]bool{}
 	for _, k := range del {
-		delete(r.want, k)
+		r.unask(k)
 		touched[k] = true
 	}
 	for _, v := range put {
@@ -131,21 +153,37 @@ func (r *Reconciler[K, V]) Reconcile(ctx context.Context, put []V, del []K) Resu
 func (r *Reconciler[K, V]) Want(all []V) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.want = make(map[K]V, len(all))
+	for k, x := range r.things {
+		x.wanted = false
+		r.things[k] = x
+	}
 	for _, v := range all {
 		r.ask(r.key(v), v)
+	}
+	for k, x := range r.things {
+		if !x.wanted {
+			r.unask(k)
+		}
 	}
 }
 
 // ask notes that a value is wanted.
 func (r *Reconciler[K, V]) ask(k K, v V) {
-	r.want[k] = v
-	n, known := r.order[k]
-	if !known {
+	x := r.things[k]
+	if x.order == 0 {
 		r.count++
-		n = r.count
+		x.order = r.count
 	}
-	r.order[k] = n // again, so that both maps hold the same key
+	x.want, x.wanted = v, true
+	r.things[k] = x
+}
+
+// unask notes that a key is wanted no more.
+func (r *Reconciler[K, V]) unask(k K) {
+	x := r.things[k]
+	var none V
+	x.want, x.wanted = none, false
+	r.set(k, x)
 }
 
 // Retry tries again what failed and is due.
@@ -157,41 +195,50 @@ func (r *Reconciler[K, V]) Retry(ctx context.Context) Result[K] { return r.Recon
 func (r *Reconciler[K, V]) Resync(ctx context.Context) (Result[K], error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	actual, unsure := map[K]V{}, map[K]bool{}
+	actual := map[K]V{}
+	var deaf []Target[K, V]
 	var errs []error
 	for _, t := range r.targets() {
 		got, err := t.Actual(ctx, r.wantOf(t))
 		if err != nil {
-			errs = append(errs, err)
-			for k, v := range r.applied {
-				if r.targetOf(v) == t {
-					actual[k] = v
-					if r.unsure[k] {
-						unsure[k] = true
-					}
-				}
-			}
+			errs, deaf = append(errs, err), append(deaf, t)
 			continue
 		}
 		maps.Copy(actual, got)
 	}
-	for k, v := range r.want {
-		if now, ok := actual[k]; ok && now == v {
-			actual[k] = v // one copy of key and value instead of two: there may be very many
-		}
-	}
-	r.applied, r.unsure = actual, unsure
+	r.find(actual, deaf)
 	touched := map[K]bool{}
-	for k := range r.want {
-		touched[k] = true
-	}
-	for k := range actual {
-		touched[k] = true
+	for k, x := range r.things {
+		if !x.asWanted() {
+			touched[k] = true
+		}
 	}
 	for k := range r.failed {
 		touched[k] = true
 	}
 	return r.run(ctx, touched), errors.Join(errs...)
+}
+
+// find takes down what is there; of targets that cannot say, what was applied
+// last stays.
+func (r *Reconciler[K, V]) find(actual map[K]V, deaf []Target[K, V]) {
+	var none V
+	for k, x := range r.things {
+		if !x.there || slices.Contains(deaf, r.targetOf(x.have)) {
+			continue
+		}
+		if _, there := actual[k]; !there {
+			x.have, x.there, x.unsure = none, false, false
+			r.set(k, x)
+		}
+	}
+	for k, v := range actual {
+		x := r.things[k]
+		if x.have, x.there, x.unsure = v, true, false; x.wanted && v == x.want {
+			x.have = x.want // one copy instead of two: there may be very many
+		}
+		r.things[k] = x
+	}
 }
 
 // Errors returns what is not as wanted, by key.
@@ -222,7 +269,13 @@ func (r *Reconciler[K, V]) Next() (time.Time, bool) {
 func (r *Reconciler[K, V]) Applied() map[K]V {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.applied)
+	out := map[K]V{}
+	for k, x := range r.things {
+		if x.there {
+			out[k] = x.have
+		}
+	}
+	return out
 }
 
 // targets lists each target once.
@@ -251,9 +304,9 @@ func (r *Reconciler[K, V]) targetOf(v V) Target[K, V] {
 
 func (r *Reconciler[K, V]) wantOf(t Target[K, V]) map[K]V {
 	out := map[K]V{}
-	for k, v := range r.want {
-		if r.targetOf(v) == t {
-			out[k] = v
+	for k, x := range r.things {
+		if x.wanted && r.targetOf(x.want) == t {
+			out[k] = x.want
 		}
 	}
 	return out

@@ -40,29 +40,28 @@ func (r *Reconciler[K, V]) run(ctx context.Context, touched map[K]bool) Result[K
 func (r *Reconciler[K, V]) batches(touched map[K]bool, res *Result[K]) []batch[V] {
 	out := make([]batch[V], len(r.layers))
 	for _, k := range r.inOrder(touched) {
-		want, wanted := r.want[k]
-		have, there := r.applied[k]
+		x := r.things[k]
 		switch {
-		case wanted && there && want == have && !r.unsure[k], !wanted && !there:
+		case x.asWanted():
 			delete(r.failed, k)
 			continue
-		case wanted:
-			n := r.layer(want)
+		case x.wanted:
+			n := r.layer(x.want)
 			if n < 0 {
 				r.note(k, errNoLayer, res)
 				continue
 			}
-			out[n].put = append(out[n].put, want)
+			out[n].put = append(out[n].put, x.want)
 			// A key that moved to another layer is removed from its old one.
-			if !there {
+			if !x.there {
 				continue
 			}
-			if old := r.layer(have); old >= 0 && r.layers[old].Target != r.layers[n].Target {
-				out[old].del = append(out[old].del, have)
+			if old := r.layer(x.have); old >= 0 && r.layers[old].Target != r.layers[n].Target {
+				out[old].del = append(out[old].del, x.have)
 			}
 		default:
-			if n := r.layer(have); n >= 0 {
-				out[n].del = append(out[n].del, have)
+			if n := r.layer(x.have); n >= 0 {
+				out[n].del = append(out[n].del, x.have)
 			} else {
 				r.forget(k)
 			}
@@ -79,11 +78,10 @@ func (r *Reconciler[K, V]) touchDependents(touched map[K]bool) {
 	}
 	replaced := map[K]bool{}
 	for k := range touched {
-		want, wanted := r.want[k]
-		if have, there := r.applied[k]; wanted && there && want != have {
+		if x := r.things[k]; x.wanted && x.there && x.want != x.have {
 			replaced[k] = true
 			if r.gives != nil {
-				for _, other := range r.gives(want) {
+				for _, other := range r.gives(x.want) {
 					replaced[other] = true
 				}
 			}
@@ -92,9 +90,10 @@ func (r *Reconciler[K, V]) touchDependents(touched map[K]bool) {
 	if len(replaced) == 0 {
 		return
 	}
-	for k, v := range r.want {
-		if slices.ContainsFunc(r.needs(v), func(n K) bool { return replaced[n] }) {
-			touched[k], r.unsure[k] = true, true
+	for k, x := range r.things {
+		if x.wanted && slices.ContainsFunc(r.needs(x.want), func(n K) bool { return replaced[n] }) {
+			touched[k], x.unsure = true, true
+			r.things[k] = x
 		}
 	}
 }
@@ -103,7 +102,7 @@ func (r *Reconciler[K, V]) touchDependents(touched map[K]bool) {
 func (r *Reconciler[K, V]) inOrder(keys map[K]bool) []K {
 	out := slices.Collect(maps.Keys(keys))
 	slices.SortFunc(out, func(a, b K) int {
-		x, y := r.order[a], r.order[b]
+		x, y := r.things[a].order, r.things[b].order
 		if x == 0 || y == 0 {
 			return y - x
 		}
@@ -126,35 +125,37 @@ func (r *Reconciler[K, V]) apply(ctx context.Context, n int, b batch[V], res *Re
 		}
 		r.forget(k)
 		res.Deleted = append(res.Deleted, k)
-		if _, wanted := r.want[k]; !wanted {
+		if !r.things[k].wanted {
 			delete(r.failed, k)
 		}
 	}
 	for _, v := range b.put {
 		k := r.key(v)
+		x := r.things[k]
 		if err := errs[k]; err != nil {
 			// What is there now is neither surely the old value nor the new:
 			// to be made again, and to be removed if nobody wants it.
-			if _, there := r.applied[k]; !there {
-				r.applied[k] = v
+			if !x.there {
+				x.have, x.there = v, true
 			}
-			r.unsure[k] = true
+			x.unsure = true
+			r.things[k] = x
 			r.note(k, err, res)
 			continue
 		}
-		r.applied[k] = v
-		delete(r.unsure, k)
+		x.have, x.there, x.unsure = v, true, false
+		r.things[k] = x
 		delete(r.failed, k)
 		res.Put = append(res.Put, k)
 	}
 }
 
+// forget notes that nothing is there of a key.
 func (r *Reconciler[K, V]) forget(k K) {
-	if _, wanted := r.want[k]; !wanted {
-		delete(r.order, k)
-	}
-	delete(r.applied, k)
-	delete(r.unsure, k)
+	x := r.things[k]
+	var none V
+	x.have, x.there, x.unsure = none, false, false
+	r.set(k, x)
 }
 
 // note takes a failure down and sets when to try again.
