@@ -25,14 +25,10 @@ type Lease struct {
 	text                      string // DUID, client identifier and host name
 	created, updated, expires int64  // nanoseconds since 1970; 0: zero
 	revision                  int64
-	// odd is the lease itself if that is not all of it: delegated prefixes, and
-	// what nobody makes.
-	odd           *vnet.Lease
-	iaid          uint32
-	hostPart      uint32 // of IPv4
-	duid, client  uint8  // how much of text these are
-	mac           vnet.MAC
-	length, flags uint8
+	number                    uint32 // of IPv4 the host part, of IPv6 the IAID
+	mac                       vnet.MAC
+	flags                     uint16
+	duid, client              uint8 // how much of text these are
 }
 
 // kin is what the leases of a subnet have in common.
@@ -41,6 +37,9 @@ type kin struct {
 	host                     string
 	how                      vnet.How
 	family                   vnet.Family
+	// odd is the lease itself if that is not all of it: delegated prefixes, and
+	// what nobody makes. It is kept here because few leases have one.
+	odd *vnet.Lease
 }
 
 const (
@@ -51,19 +50,18 @@ const (
 	flagDUIDHex   // the DUID is hex with colons, and kept as bytes
 	flagClientHex // the client identifier is hex, and kept as bytes
 	flagEnding    // Deleting is set
+	flagClientMAC // the client identifier is the Ethernet address (RFC 2132 section 9.14), and not kept
+	flagOdd       // see kin
 )
 
 // Of packs a lease.
 func Of(l *vnet.Lease) *Lease {
-	p := &Lease{
-		kin:  unique.Make(kin{l.Project, l.Network, l.Subnet, l.Host, l.How, l.Family}),
-		port: unique.Make(l.Port), revision: l.Revision, iaid: l.IAID, mac: l.MAC,
-		length: uint8(l.Length),
-	}
+	p := &Lease{port: unique.Make(l.Port), revision: l.Revision, mac: l.MAC}
+	k := kin{l.Project, l.Network, l.Subnet, l.Host, l.How, l.Family, nil}
 	if l.Address.IsValid() {
 		p.address = l.Address.As16()
 	}
-	ok := p.setID(l.ID) && p.setHostPart(l) && p.setText(l)
+	ok := p.setID(l.ID) && p.setNumber(l) && p.setText(l)
 	for _, t := range [...]struct {
 		to   *int64
 		from time.Time
@@ -77,12 +75,22 @@ func Of(l *vnet.Lease) *Lease {
 	if !ok || l.Length != 0 || l.Via.IsValid() || !l.Address.IsValid() || l.Address.Is4In6() || l.Address.Zone() != "" ||
 		l.Name != "" || l.Generation != 0 || len(l.Tags)+len(l.Finalizers) > 0 || l.Deleting != nil {
 		c := *l
-		p.odd, p.text = &c, ""
+		k.odd, p.text = &c, ""
+		p.flags |= flagOdd
 	}
+	p.kin = unique.Make(k)
 	return p
 }
 
-func (p *Lease) flag(f uint8, is bool) {
+// odd is the lease itself if that is not all of it, or nil.
+func (p *Lease) odd() *vnet.Lease {
+	if p.flags&flagOdd == 0 {
+		return nil
+	}
+	return p.kin.Value().odd
+}
+
+func (p *Lease) flag(f uint16, is bool) {
 	if is {
 		p.flags |= f
 	}
@@ -126,11 +134,14 @@ func digit(c byte) (byte, bool) {
 	return 0, false
 }
 
-func (p *Lease) setHostPart(l *vnet.Lease) bool {
+// setNumber keeps the host part and the IAID, which guests of IPv4 do not have.
+func (p *Lease) setNumber(l *vnet.Lease) bool {
+	if l.Address.Is4() {
+		p.number = uint32(l.HostPart)
+		return l.HostPart <= math.MaxUint32 && l.IAID == 0
+	}
+	p.number = l.IAID
 	switch {
-	case l.Address.Is4():
-		p.hostPart = uint32(l.HostPart)
-		return l.HostPart <= math.MaxUint32
 	case l.HostPart == 0:
 		return true
 	}
@@ -146,13 +157,26 @@ func (p *Lease) setText(l *vnet.Lease) bool {
 		p.flags |= flagDUIDHex
 	}
 	duid := len(b)
-	if b, raw = appendRaw(b, l.Client, false); raw {
+	if isEthernet(l.Client, l.MAC) {
+		p.flags |= flagClientMAC
+	} else if b, raw = appendRaw(b, l.Client, false); raw {
 		p.flags |= flagClientHex
 	}
 	client := len(b) - duid
 	p.duid, p.client = uint8(duid), uint8(client)
 	p.text = string(append(b, l.Hostname...))
 	return duid < 256 && client < 256
+}
+
+// isEthernet reports whether a client identifier is that of most guests: the
+// hardware type of Ethernet and the address, in hex.
+func isEthernet(client string, mac vnet.MAC) bool {
+	var b [14]byte
+	return len(client) == len(b) && string(appendEthernet(b[:0], mac)) == client
+}
+
+func appendEthernet(b []byte, mac vnet.MAC) []byte {
+	return hex.AppendEncode(append(b, "01"...), mac[:])
 }
 
 // appendRaw appends what is written in hex, with colons or without, as bytes,
@@ -195,18 +219,21 @@ func timeOf(n int64) time.Time {
 
 // Whole is the lease; the caller may change it.
 func (p *Lease) Whole() *vnet.Lease {
-	if p.odd != nil {
-		c := *p.odd
+	if odd := p.odd(); odd != nil {
+		c := *odd
 		return &c
 	}
 	k := p.kin.Value()
 	l := &vnet.Lease{
 		Network: k.network, Subnet: k.subnet, Port: p.port.Value(), Host: k.host, Address: p.Address(), Family: k.family, How: k.how,
-		MAC: p.mac, DUID: string(p.AppendDUID(nil)), IAID: p.iaid, Client: string(p.AppendClient(nil)), Hostname: p.Hostname(),
-		Expires: p.Expires(), Declined: p.Declined(), Temporary: p.Temporary(), HostPart: uint64(p.hostPart),
+		MAC: p.mac, DUID: string(p.AppendDUID(nil)), IAID: p.IAID(), Client: string(p.AppendClient(nil)), Hostname: p.Hostname(),
+		Expires: p.Expires(), Declined: p.Declined(), Temporary: p.Temporary(),
 	}
 	l.ID, l.Project, l.Created, l.Updated, l.Revision = p.ID(), k.project, timeOf(p.created), timeOf(p.updated), p.revision
-	if p.flags&flagHostPart != 0 {
+	switch {
+	case p.flags&flagIPv4 != 0:
+		l.HostPart = uint64(p.number)
+	case p.flags&flagHostPart != 0:
 		l.HostPart = vnet.InterfaceID(l.Address)
 	}
 	return l
@@ -214,8 +241,8 @@ func (p *Lease) Whole() *vnet.Lease {
 
 // ID is the lease's.
 func (p *Lease) ID() vnet.ID {
-	if p.odd != nil {
-		return p.odd.ID
+	if odd := p.odd(); odd != nil {
+		return odd.ID
 	}
 	if p.id == [16]byte{} {
 		return ""
@@ -232,8 +259,8 @@ func (p *Lease) ID() vnet.ID {
 
 // IDIs reports whether the lease has that ID.
 func (p *Lease) IDIs(id vnet.ID) bool {
-	if p.odd != nil {
-		return p.odd.ID == id
+	if odd := p.odd(); odd != nil {
+		return odd.ID == id
 	}
 	u, ok := uuidOf(id)
 	return ok && u == p.id || id == "" && p.id == [16]byte{}
@@ -241,10 +268,10 @@ func (p *Lease) IDIs(id vnet.ID) bool {
 
 // Address is the lease's, or the first of a delegated prefix.
 func (p *Lease) Address() netip.Addr {
-	switch {
-	case p.odd != nil:
-		return p.odd.Address
-	case p.flags&flagIPv4 != 0:
+	if odd := p.odd(); odd != nil {
+		return odd.Address
+	}
+	if p.flags&flagIPv4 != 0 {
 		return netip.AddrFrom16(p.address).Unmap()
 	}
 	return netip.AddrFrom16(p.address)
@@ -272,31 +299,44 @@ func (p *Lease) Port() vnet.ID { return p.port.Value() }
 func (p *Lease) MAC() vnet.MAC { return p.mac }
 
 // IAID is the guest's number for what the address belongs to.
-func (p *Lease) IAID() uint32 { return p.iaid }
+func (p *Lease) IAID() uint32 {
+	if odd := p.odd(); odd != nil {
+		return odd.IAID
+	}
+	if p.flags&flagIPv4 != 0 {
+		return 0
+	}
+	return p.number
+}
 
 // Length is that of a delegated prefix; 0: one address.
-func (p *Lease) Length() int { return int(p.length) }
+func (p *Lease) Length() int {
+	if odd := p.odd(); odd != nil {
+		return odd.Length
+	}
+	return 0
+}
 
 // Via is the next hop of a delegated prefix.
 func (p *Lease) Via() netip.Addr {
-	if p.odd != nil {
-		return p.odd.Via
+	if odd := p.odd(); odd != nil {
+		return odd.Via
 	}
 	return netip.Addr{}
 }
 
 // Expires is when the lease ends; zero: never.
 func (p *Lease) Expires() time.Time {
-	if p.odd != nil {
-		return p.odd.Expires
+	if odd := p.odd(); odd != nil {
+		return odd.Expires
 	}
 	return timeOf(p.expires)
 }
 
 // Updated is when the lease was last changed.
 func (p *Lease) Updated() time.Time {
-	if p.odd != nil {
-		return p.odd.Updated
+	if odd := p.odd(); odd != nil {
+		return odd.Updated
 	}
 	return timeOf(p.updated)
 }
@@ -312,16 +352,16 @@ func (p *Lease) Ending() bool { return p.flags&flagEnding != 0 }
 
 // Hostname is what the guest calls itself.
 func (p *Lease) Hostname() string {
-	if p.odd != nil {
-		return p.odd.Hostname
+	if odd := p.odd(); odd != nil {
+		return odd.Hostname
 	}
 	return p.text[int(p.duid)+int(p.client):]
 }
 
 // AppendDUID appends the guest's DUID, as it is written.
 func (p *Lease) AppendDUID(b []byte) []byte {
-	if p.odd != nil {
-		return append(b, p.odd.DUID...)
+	if odd := p.odd(); odd != nil {
+		return append(b, odd.DUID...)
 	}
 	raw := p.text[:p.duid]
 	if p.flags&flagDUIDHex == 0 {
@@ -332,8 +372,11 @@ func (p *Lease) AppendDUID(b []byte) []byte {
 
 // AppendClient appends the guest's DHCPv4 client identifier, as it is written.
 func (p *Lease) AppendClient(b []byte) []byte {
-	if p.odd != nil {
-		return append(b, p.odd.Client...)
+	if odd := p.odd(); odd != nil {
+		return append(b, odd.Client...)
+	}
+	if p.flags&flagClientMAC != 0 {
+		return appendEthernet(b, p.mac)
 	}
 	raw := p.text[p.duid:][:p.client]
 	if p.flags&flagClientHex == 0 {
@@ -362,7 +405,7 @@ func (p *Lease) DUID() string {
 // SameGuest is vnet.Lease's, and besides that the guest says the same of itself.
 func (p *Lease) SameGuest(l *vnet.Lease) bool {
 	var buf [512]byte
-	return p.Port() == l.Port && p.mac == l.MAC && p.iaid == l.IAID && p.How() == l.How && p.Hostname() == l.Hostname &&
+	return p.Port() == l.Port && p.mac == l.MAC && p.IAID() == l.IAID && p.How() == l.How && p.Hostname() == l.Hostname &&
 		string(p.AppendDUID(buf[:0])) == l.DUID && string(p.AppendClient(buf[:0])) == l.Client
 }
 
@@ -380,8 +423,8 @@ func HashID(id vnet.ID) uint64 {
 // ByID makes a set of leases that are found by their IDs.
 func ByID() *Set[Lease] {
 	return NewSet(func(p *Lease) uint64 {
-		if p.odd != nil {
-			return HashID(p.odd.ID)
+		if odd := p.odd(); odd != nil {
+			return HashID(odd.ID)
 		}
 		return maphash.Bytes(seed, p.id[:])
 	})
@@ -395,15 +438,15 @@ func HashAddress(a netip.Addr) uint64 {
 
 // Compare orders leases by age, those of one moment by ID.
 func Compare(a, b *Lease) int {
-	if a.odd != nil || b.odd != nil {
+	if (a.flags|b.flags)&flagOdd != 0 {
 		return cmp.Or(a.made().Compare(b.made()), cmp.Compare(a.ID(), b.ID()))
 	}
 	return cmp.Or(cmp.Compare(a.created, b.created), bytes.Compare(a.id[:], b.id[:]))
 }
 
 func (p *Lease) made() time.Time {
-	if p.odd != nil {
-		return p.odd.Created
+	if odd := p.odd(); odd != nil {
+		return odd.Created
 	}
 	return timeOf(p.created)
 }
