@@ -130,7 +130,7 @@ func (t *Tables) replace(ctx context.Context, c *change, now *tables, text strin
 	}
 	sets := setsOf(text)
 	for k := range elements {
-		if _, wanted := c.put[k]; !wanted && !sets[k.set] {
+		if _, wanted := c.put[k]; !wanted && !sets[k.set.Value().name] {
 			delete(elements, k) // went with its set
 		}
 	}
@@ -270,7 +270,7 @@ func (c *change) refuse(k id, err error) {
 		e, ok = c.del[k]
 	}
 	if ok {
-		c.failed[e.Key()] = hostError(fmt.Sprintf("set %s of table %s %s", k.set, k.family, plan.Table), err)
+		c.failed[e.Key()] = hostError(fmt.Sprintf("set %s of table %s %s", k.set.Value().name, k.set.Value().family, plan.Table), err)
 	}
 }
 
@@ -283,14 +283,11 @@ func union(a, b []string) []string {
 func sorted(m map[id]element) []id {
 	out := slices.Collect(maps.Keys(m))
 	sort.Slice(out, func(a, b int) bool {
-		x, y := out[a], out[b]
-		if x.family != y.family {
-			return x.family < y.family
+		if out[a].set == out[b].set {
+			return out[a].key < out[b].key
 		}
-		if x.set != y.set {
-			return x.set < y.set
-		}
-		return x.key < y.key
+		x, y := out[a].set.Value(), out[b].set.Value()
+		return x.family < y.family || x.family == y.family && x.name < y.name
 	})
 	return out
 }
@@ -374,11 +371,13 @@ func (s *script) add(k id, e element) {
 	if e.value != "" {
 		text += " : " + e.value
 	}
-	s.line(fmt.Sprintf("add element %s %s %s { %s }", k.family, plan.Table, k.set, text), &k)
+	in := k.set.Value()
+	s.line(fmt.Sprintf("add element %s %s %s { %s }", in.family, plan.Table, in.name, text), &k)
 }
 
 func (s *script) delete(k id, e element) {
-	s.line(fmt.Sprintf("delete element %s %s %s { %s }", k.family, plan.Table, k.set, e.elem), &k)
+	in := k.set.Value()
+	s.line(fmt.Sprintf("delete element %s %s %s { %s }", in.family, plan.Table, in.name, e.elem), &k)
 	s.lines[len(s.lines)-1].delete = true
 }
 

@@ -6,12 +6,13 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unique"
 
 	"github.com/sextant-net/sextant/internal/plan"
 )
 
 // idOf identifies a wanted element.
-func idOf(e plan.Element) id { return id{e.Family, e.Set, canonicalKey(e.Elem)} }
+func idOf(e plan.Element) id { return newID(e.Family, e.Set, canonicalKey(e.Elem)) }
 
 // canonicalKey brings the key of an element, as a plan or a person writes it,
 // into the one form in which keys are compared: components joined by " . ",
@@ -170,7 +171,7 @@ func (l listed) read(raw json.RawMessage) (key string, e element, ok bool) {
 		if !ok {
 			return "", element{}, false
 		}
-		e.value = v
+		e.value = unique.Make(v).Value() // one copy for all networks
 		raw = pair[0]
 	}
 	parts, ok := keyParts(raw)
@@ -181,7 +182,8 @@ func (l listed) read(raw json.RawMessage) (key string, e element, ok bool) {
 	for n, p := range parts {
 		isName := n < len(l.types) && l.types[n] == "ifname"
 		if isName {
-			canonical[n], written[n] = p.text, `"`+p.text+`"`
+			written[n] = `"` + p.text + `"`
+			canonical[n] = written[n][1 : len(written[n])-1] // one copy instead of two
 			continue
 		}
 		canonical[n], written[n] = p.canonical(), p.text

@@ -129,7 +129,7 @@ func (l *listing) readSet(o object) {
 	how := listed{types: o.types(), isMap: o.kind == "map"}
 	for _, raw := range o.Elem {
 		if key, e, ok := how.read(raw); ok {
-			l.elements[id{o.Family, o.Name, key}] = e
+			l.elements[newID(o.Family, o.Name, key)] = e
 		}
 	}
 }

@@ -16,6 +16,7 @@ package nft
 import (
 	"context"
 	"sort"
+	"unique"
 
 	"github.com/sextant-net/sextant/internal/kernel/netns"
 	"github.com/sextant-net/sextant/internal/plan"
@@ -51,8 +52,17 @@ type tables struct {
 	elements map[id]element
 }
 
-// id identifies an element by its canonical key.
-type id struct{ family, set, key string }
+// id identifies an element by its canonical key. There are some twenty of each
+// network, so that what many have in common is kept once.
+type id struct {
+	set unique.Handle[set]
+	key string
+}
+
+// set is one set or map.
+type set struct{ family, name string }
+
+func newID(family, name, key string) id { return id{unique.Make(set{family, name}), key} }
 
 // element is how an element is written.
 type element struct{ elem, value string }
@@ -174,7 +184,8 @@ func (w *wanted) report(ns string, now *tables, got map[plan.Key]plan.Item) {
 		sets = setsOf(w.chains.Text)
 	}
 	for k, have := range now.elements {
-		if fill, known := sets[k.set]; known && !fill {
+		in := k.set.Value()
+		if fill, known := sets[in.name]; known && !fill {
 			continue // part of the chains
 		}
 		e, ok := w.elements[k]
@@ -182,7 +193,7 @@ func (w *wanted) report(ns string, now *tables, got map[plan.Key]plan.Item) {
 			continue // goes with the tables
 		}
 		if !ok {
-			e = plan.Element{NS: ns, Family: k.family, Set: k.set, Elem: have.elem, Value: have.value}
+			e = plan.Element{NS: ns, Family: in.family, Set: in.name, Elem: have.elem, Value: have.value}
 		} else if canonicalValue(e.Value) != canonicalValue(have.value) {
 			e.Value = have.value
 		}
