@@ -109,15 +109,7 @@ type key struct {
 // network is where addresses may be learnt.
 type network struct {
 	subnets []plan.Subnet
-	// known are addresses that have owners already: as bytes, which take half
-	// of what a netip.Addr does.
-	known map[[16]byte]struct{}
-}
-
-// knows reports whether an address has an owner.
-func (n *network) knows(a netip.Addr) bool {
-	_, ok := n.known[a.As16()]
-	return ok
+	known   known
 }
 
 // link is what is remembered of one bridge port.
@@ -159,14 +151,14 @@ func (e *Engine) RemoveNetwork(now time.Time, id vnet.ID) Result {
 // SetKnown says which addresses of the network have owners already: ports'
 // own, DHCP leases, reservations. They are not learnt; what was learnt of them
 // is Replaced.
-func (e *Engine) SetKnown(now time.Time, id vnet.ID, known []netip.Addr) Result {
+func (e *Engine) SetKnown(now time.Time, id vnet.ID, addresses []netip.Addr) Result {
 	n := e.network(id)
-	n.known = make(map[[16]byte]struct{}, len(known))
-	for _, a := range known {
-		n.known[a.As16()] = struct{}{}
+	n.known = known{}
+	for _, a := range addresses {
+		n.known.add(a)
 	}
 	r := e.review(now, id, func(a netip.Addr) string {
-		if n.knows(a) {
+		if n.known.has(a) {
 			return "known otherwise"
 		}
 		return ""
@@ -176,7 +168,7 @@ func (e *Engine) SetKnown(now time.Time, id vnet.ID, known []netip.Addr) Result 
 
 // Know adds one address to those that have owners.
 func (e *Engine) Know(now time.Time, id vnet.ID, a netip.Addr) Result {
-	e.network(id).known[a.As16()] = struct{}{}
+	e.network(id).known.add(a)
 	x := e.entries[key{id, a}]
 	if x == nil {
 		return Result{}
@@ -187,12 +179,12 @@ func (e *Engine) Know(now time.Time, id vnet.ID, a netip.Addr) Result {
 
 // Unknow takes one address from those that have owners: its lease has ended.
 // Whoever goes on using it is learnt when next heard.
-func (e *Engine) Unknow(id vnet.ID, a netip.Addr) { delete(e.network(id).known, a.As16()) }
+func (e *Engine) Unknow(id vnet.ID, a netip.Addr) { e.network(id).known.remove(a) }
 
 func (e *Engine) network(id vnet.ID) *network {
 	n := e.networks[id]
 	if n == nil {
-		n = &network{known: map[[16]byte]struct{}{}}
+		n = &network{}
 		e.networks[id] = n
 	}
 	return n

@@ -65,7 +65,7 @@ func (e *Engine) Hear(now time.Time, h Holder, ev hear.Event) Result {
 
 // mayLearn reports whether the address can be a guest's that nobody knows of.
 func (n *network) mayLearn(a netip.Addr) bool {
-	if n.knows(a) || !a.IsGlobalUnicast() {
+	if n.known.has(a) || !a.IsGlobalUnicast() {
 		return false
 	}
 	s := n.subnetOf(a)
