@@ -32,7 +32,7 @@ type hearing struct {
 	services map[vnet.ID]*served // networks in service
 	devices  map[string]vnet.ID  // port by host device
 	macs     map[macKey]vnet.ID  // port by MAC
-	ports    map[vnet.ID]plan.Guest
+	ports    map[vnet.ID]*plan.Guest
 	near     *neighbours
 	looked   time.Time
 	stale    map[vnet.ID]bool // networks whose known addresses changed
@@ -51,7 +51,7 @@ type macKey struct {
 func newHearing(a *Agent, ears *Ears) *hearing {
 	h := &hearing{
 		a: a, ears: ears, links: map[int]plan.Link{}, bridges: map[string]vnet.ID{}, services: map[vnet.ID]*served{},
-		devices: map[string]vnet.ID{}, macs: map[macKey]vnet.ID{}, ports: map[vnet.ID]plan.Guest{}, stale: map[vnet.ID]bool{},
+		devices: map[string]vnet.ID{}, macs: map[macKey]vnet.ID{}, ports: map[vnet.ID]*plan.Guest{}, stale: map[vnet.ID]bool{},
 		near: newNeighbours(ears != nil),
 	}
 	h.engine = learn.New(learn.Config{Trace: func(n vnet.ID, addr netip.Addr, from, to learn.State, why string) {
@@ -90,7 +90,7 @@ func (h *hearing) take(p hear.Heard) {
 	if s := h.services[holder.Network]; s != nil {
 		h.near.hear(s.svc.Link, h.senderOf(holder), ev)
 	}
-	if l := h.links[p.Link]; holder.Port == "" || h.ports[holder.Port].Device == "" {
+	if l := h.links[p.Link]; holder.Port == "" || h.guest(holder.Port).Device == "" {
 		h.a.strangeLink(l, holder.Network, p.MAC)
 	}
 	h.refresh()
@@ -118,7 +118,7 @@ func (h *hearing) withheld(p hear.Heard) {
 	if !ok {
 		return
 	}
-	if h.a.srv.radv.Withheld(h.ports[port].Network, port, p.MAC, p.Packet) {
+	if h.a.srv.radv.Withheld(h.guest(port).Network, port, p.MAC, p.Packet) {
 		h.a.log.Debug("outside router's advertisement rewritten", "port", port, "router", p.MAC)
 	}
 }
@@ -192,12 +192,20 @@ func (h *hearing) networkGone(id vnet.ID) {
 
 func (h *hearing) port(g *plan.Guest) {
 	h.portGone(g.Port)
-	h.ports[g.Port] = *g
+	h.ports[g.Port] = g
 	h.macs[macKey{g.Network, g.MAC}] = g.Port
 	if g.Device != "" {
 		h.devices[g.Device] = g.Port
 	}
 	h.stale[g.Network] = true
+}
+
+// guest is what is known of a port, of one that is not there nothing.
+func (h *hearing) guest(port vnet.ID) *plan.Guest {
+	if g := h.ports[port]; g != nil {
+		return g
+	}
+	return &plan.Guest{}
 }
 
 func (h *hearing) portGone(id vnet.ID) {
@@ -244,7 +252,7 @@ func (h *hearing) refresh() {
 	for id := range h.stale {
 		var known []netip.Addr
 		for _, p := range h.a.snap.PortsOf(id) {
-			for _, a := range h.ports[p.ID].Addresses {
+			for _, a := range h.guest(p.ID).Addresses {
 				known = append(known, a.Address)
 			}
 		}

@@ -10,9 +10,10 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// maxNeighbours bounds the addresses that are remembered; guests
-// that use more lose the oldest by chance.
-const maxNeighbours = 1 << 16
+// maxNeighbours bounds the addresses that are remembered; guests that use more
+// lose one by chance. It is what a map holds at its fullest: a few thousand more
+// would double it.
+const maxNeighbours = 50000
 
 // neighbours remembers which guest, by port and MAC, used which IPv6 address
 // on which gateway link, and where the MACs of DHCPv4 clients came in, as heard

@@ -328,7 +328,7 @@ func (w *orderWork) ownedBeside(port vnet.ID, l *vnet.Lease) netip.Addr {
 	if !ok {
 		return netip.Addr{}
 	}
-	for _, g := range w.a.ears.ports[port].Addresses {
+	for _, g := range w.a.ears.guest(port).Addresses {
 		if sub.Prefix.Contains(g.Address) {
 			return g.Address
 		}

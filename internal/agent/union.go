@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"hash/maphash"
+
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -9,15 +11,22 @@ import (
 // many owners ask for each. An item goes when its last owner does.
 //
 // Nearly all items have one owner, and there are about thirty per network, so
-// who the owners are is looked up in the fragments when somebody asks.
+// who the owners are is looked up in the fragments when somebody asks, and they
+// are counted by a hash of the key, which takes a quarter of it. Should two keys
+// ever have the same, one that goes stays in the kernel until all is compared.
 type union struct {
 	fragments map[vnet.Ref]*plan.Fragment
-	asked     map[plan.Key]int32
+	asked     map[uint64]int32
 }
 
 func newUnion() *union {
-	return &union{fragments: map[vnet.Ref]*plan.Fragment{}, asked: map[plan.Key]int32{}}
+	return &union{fragments: map[vnet.Ref]*plan.Fragment{}, asked: map[uint64]int32{}}
 }
+
+var keySeed = maphash.MakeSeed()
+
+// hashOf is the key's hash.
+func hashOf(k plan.Key) uint64 { return maphash.Comparable(keySeed, k) }
 
 // change collects what a pass over some fragments adds up to.
 type change struct {
@@ -45,7 +54,7 @@ func (u *union) set(f *plan.Fragment, c *change) {
 	for k, i := range now {
 		before, there := had[k]
 		if !there {
-			u.asked[k]++
+			u.asked[hashOf(k)]++
 		}
 		if there && before == i {
 			continue
@@ -69,10 +78,11 @@ func byKey(items []plan.Item) map[plan.Key]plan.Item {
 }
 
 func (u *union) drop(k plan.Key, i plan.Item, c *change) {
-	if u.asked[k]--; u.asked[k] > 0 {
+	h := hashOf(k)
+	if u.asked[h]--; u.asked[h] > 0 {
 		return
 	}
-	delete(u.asked, k)
+	delete(u.asked, h)
 	delete(c.put, k)
 	c.del[k] = i
 }
@@ -84,7 +94,7 @@ func (u *union) items() []plan.Item {
 	for _, f := range u.fragments {
 		for _, i := range f.Items {
 			k := i.Key()
-			if u.asked[k] > 1 {
+			if u.asked[hashOf(k)] > 1 {
 				if shared[k] {
 					continue
 				}
