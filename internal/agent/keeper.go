@@ -6,13 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/pack"
@@ -88,8 +87,7 @@ func (k *keeper) set(*plan.Snapshot) { k.stale = k.file != "" }
 
 // tick hands the snapshot to the writer if it changed and the writer is idle.
 // Objects never change once they are in a snapshot, so only the list of them
-// is copied in the loop. The next write waits ten times as long as this one
-// took, which keeps a huge snapshot's cost at a tenth of a core.
+// is copied in the loop.
 func (k *keeper) tick(s *plan.Snapshot) {
 	if !k.stale || len(k.writes) > 0 {
 		return
@@ -108,33 +106,44 @@ func (k *keeper) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case x := <-k.writes:
-			start := time.Now()
-			if err := k.write(x); err != nil {
+			t := tenth{ctx, time.Now()}
+			if err := k.write(x, t.rest); err != nil && ctx.Err() == nil {
 				k.log.Warn("snapshot not kept", "file", k.file, "error", err)
 			}
-			if len(x.leases) > manyLeases {
-				x = keep{}
-				debug.FreeOSMemory() // what encoding them took is as much again
-			}
-			pause := time.NewTimer(min(10*time.Since(start), time.Minute))
-			select {
-			case <-ctx.Done():
-			case <-pause.C:
-			}
+			t.rest()
 		}
 	}
 }
 
-// write replaces the file in one step. It encodes one object after the other:
-// a thousand networks are megabytes, which need not all be in memory at once.
-func (k *keeper) write(x keep) error {
+// tenth has what is done between its rests take a tenth of a core: so does a
+// huge snapshot, and guests are never served more slowly for long.
+type tenth struct {
+	ctx   context.Context
+	begun time.Time
+}
+
+// rest waits nine times as long as it is since the last rest, or until ctx ends.
+func (t *tenth) rest() {
+	pause := time.NewTimer(min(9*time.Since(t.begun), time.Minute))
+	defer pause.Stop()
+	select {
+	case <-t.ctx.Done():
+	case <-pause.C:
+	}
+	t.begun = time.Now()
+}
+
+// write replaces the file in one step. It encodes one object after the other,
+// and rests now and then: a hundred thousand leases are some fifty megabytes,
+// which need not all be in memory at once, nor be made in one go.
+func (k *keeper) write(x keep, rest func()) error {
 	tmp := k.file + ".new"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	w := bufio.NewWriter(f)
-	if err := errors.Join(x.encode(w), w.Flush(), f.Close()); err != nil {
+	if err := errors.Join(x.encode(w, rest), w.Flush(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, k.file)
@@ -162,17 +171,22 @@ func (x keep) all() iter.Seq[vnet.Object] {
 	}
 }
 
+// keepAtOnce is how many objects are encoded without a rest.
+const keepAtOnce = 256
+
 // encode writes the form that kept describes. The objects come kind by kind.
-func (x keep) encode(w io.Writer) error {
+func (x keep) encode(w *bufio.Writer, rest func()) error {
 	host, err := json.Marshal(x.host)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, `{"host":%s,"revision":%d,"objects":{`, host, x.revision); err != nil {
-		return err
-	}
+	_, _ = fmt.Fprintf(w, `{"host":%s,"revision":%d,"objects":{`, host, x.revision) // Flush says what fails
 	kind, end := vnet.Kind(""), "}}"
+	body, n := json.NewEncoder(w), 0
 	for o := range x.all() {
+		if n++; n%keepAtOnce == 0 {
+			rest()
+		}
 		between := ","
 		switch {
 		case kind == "":
@@ -181,14 +195,12 @@ func (x keep) encode(w io.Writer) error {
 			between = fmt.Sprintf("},%q:{", o.Kind())
 		}
 		kind = o.Kind()
-		raw, err := json.Marshal(o)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(w, "%s%q:%s", between, o.GetMeta().ID, raw); err != nil {
+		_, _ = w.WriteString(between)
+		_, _ = w.Write(append(strconv.AppendQuote(w.AvailableBuffer(), string(o.GetMeta().ID)), ':'))
+		if err := body.Encode(o); err != nil {
 			return err
 		}
 	}
-	_, err = io.WriteString(w, end)
+	_, err = w.WriteString(end)
 	return err
 }

@@ -31,7 +31,7 @@ func TestKeeperReadsWhatItWrote(t *testing.T) {
 	for name, want := range map[string]*plan.Snapshot{"empty": empty, "full": full} {
 		t.Run(name, func(t *testing.T) {
 			k := newKeeper(t.TempDir(), slog.New(slog.DiscardHandler))
-			if err := k.write(keepOf(want)); err != nil {
+			if err := k.write(keepOf(want), func() {}); err != nil {
 				t.Fatal(err)
 			}
 			got := k.load(want.Host)
