@@ -7,38 +7,52 @@ import (
 )
 
 // By how much the heap may grow before it is collected, in percent. At rest it
-// is half of Go's usual value: a thousand networks are some 40 MB of long-lived
-// objects in the agent, and leaving as much again unused would cost more than
-// collecting more often does: nothing while nothing changes. In a burst of work
-// collecting a small heap costs a sixth of the processor at that value; a large
-// one is collected seldom anyway.
+// is half of Go's usual value, and of a large heap a quarter: a hundred thousand
+// leases are some 80 MB of long-lived objects in the agent, and leaving as much
+// again unused would cost more than collecting more often does: nothing while
+// nothing changes. In a burst of work collecting a small heap costs a sixth of
+// the processor at that value; a large one is collected seldom anyway, but for
+// it, too, a quarter would be felt by guests.
 const (
-	paceRest  = 50
-	paceBusy  = 200
-	paceSmall = 48 << 20    // bytes
-	paceSoon  = time.Second // since the last collection: busy
-	paceAgain = 2 * paceSoon
+	paceRest      = 50
+	paceBusy      = 200
+	paceRestLarge = 25
+	paceBusyLarge = paceRest
+	paceSmall     = 48 << 20    // bytes
+	paceSoon      = time.Second // since the last collection: busy
+	paceAgain     = 2 * paceSoon
 )
 
 // pace says by how much the heap may grow.
 type pace struct {
 	percent int
+	busy    bool
 	last    time.Time // when was last collected
 	set     func(percent int)
 }
 
 // collected is told of every collection, and how many bytes were left.
 func (p *pace) collected(now time.Time, live uint64) {
-	percent := paceRest
 	since := now.Sub(p.last)
-	if busy := since < paceSoon || p.percent == paceBusy && since < paceAgain; busy && !p.last.IsZero() && live < paceSmall {
-		percent = paceBusy
-	}
+	p.busy = !p.last.IsZero() && (since < paceSoon || p.busy && since < paceAgain)
 	p.last = now
+	percent := paceFor(p.busy, live < paceSmall)
 	if percent != p.percent {
 		p.percent = percent
 		p.set(percent)
 	}
+}
+
+func paceFor(busy, small bool) int {
+	switch {
+	case busy && small:
+		return paceBusy
+	case small:
+		return paceRest
+	case busy:
+		return paceBusyLarge
+	}
+	return paceRestLarge
 }
 
 // Pace sees to it, as long as the program runs, that the heap is collected

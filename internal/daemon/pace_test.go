@@ -24,7 +24,11 @@ func TestPace(t *testing.T) {
 		now = now.Add(10 * time.Millisecond)
 		p.collected(now, paceSmall)
 	}
-	if want := []int{paceBusy, paceRest}; !slices.Equal(set, want) {
+	for range 2 { // which is at rest
+		now = now.Add(time.Minute)
+		p.collected(now, paceSmall)
+	}
+	if want := []int{paceBusy, paceRest, paceRestLarge}; !slices.Equal(set, want) {
 		t.Errorf("set %v, want %v", set, want)
 	}
 }
