@@ -19,9 +19,8 @@ import (
 // It also carries leases of addresses that a guest has anyway, ports and
 // reservations: these are written for people to read, and need no journal.
 type owed struct {
-	c       *claims
-	answers chan []pledge
-	wake    chan struct{}
+	c    *claims
+	wake chan struct{}
 
 	mu     sync.Mutex
 	j      *journal // nil: leases are not given this way
@@ -59,7 +58,7 @@ const (
 // newOwed takes up what a process before us gave; without a directory it gives
 // nothing.
 func newOwed(c *claims, dir string) *owed {
-	o := &owed{c: c, debts: map[leaseKey]*debt{}, answers: make(chan []pledge, 4), wake: make(chan struct{}, 1)}
+	o := &owed{c: c, debts: map[leaseKey]*debt{}, wake: make(chan struct{}, 1)}
 	if dir == "" {
 		return o
 	}
@@ -185,9 +184,8 @@ func (o *owed) of(network vnet.ID) []vnet.Lease {
 }
 
 // run writes the journal until ctx ends. While one write is on its way the next
-// one gathers; answers go out beside it.
+// one gathers; the servers answer beside it.
 func (o *owed) run(ctx context.Context) {
-	go o.answer(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -195,7 +193,7 @@ func (o *owed) run(ctx context.Context) {
 		case <-o.wake:
 		}
 		for batch := o.take(); len(batch) > 0; batch = o.take() {
-			o.write(ctx, batch)
+			o.write(batch)
 		}
 	}
 }
@@ -211,7 +209,7 @@ func (o *owed) take() []pledge {
 
 // write makes a batch durable. If the disk fails, the store is asked from then
 // on.
-func (o *owed) write(ctx context.Context, batch []pledge) {
+func (o *owed) write(batch []pledge) {
 	err := o.keep(batch)
 	if err != nil {
 		o.c.log.Error("the journal of claims failed; leases are given only with the store's word from now on", "error", err)
@@ -232,9 +230,10 @@ func (o *owed) write(ctx context.Context, batch []pledge) {
 		}
 	}
 	o.mu.Unlock()
-	select {
-	case o.answers <- batch:
-	case <-ctx.Done():
+	for i := range batch {
+		if p := &batch[i]; !p.ended {
+			p.done(nil)
+		}
 	}
 	poke(o.c.wake)
 }
@@ -272,22 +271,6 @@ func (o *owed) journaled() map[leaseKey]vnet.Lease {
 		}
 	}
 	return out
-}
-
-// answer tells the servers what is durable.
-func (o *owed) answer(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case batch := <-o.answers:
-			for _, p := range batch {
-				if !p.ended {
-					p.done(nil)
-				}
-			}
-		}
-	}
 }
 
 // pay tells the store some of what it is owed, if it is time, and returns when

@@ -42,7 +42,7 @@ type Config struct {
 	// Engine makes the engine of a network of which nothing is known.
 	Engine func() Engine
 	// Open opens the sockets of a namespace, as in listen.Config.
-	Open func(inNS func(func() error) error, recv func(listen.Packet)) (Transport, error)
+	Open func(inNS func(func() error) error, recv func(...listen.Packet)) (Transport, error)
 }
 
 // withDefaults fills in what may be left out.

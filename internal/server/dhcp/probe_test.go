@@ -59,12 +59,12 @@ func (w *keenWire) Find(index int, src vnet.MAC, a netip.Addr, done func(vnet.MA
 // probing serves one network over a wire, and returns what hears messages.
 func probing(t *testing.T, w Transport) (s *Server, hear func()) {
 	t.Helper()
-	var recv func(listen.Packet)
+	var recv func(...listen.Packet)
 	base := newMute(vnet.IPv4)
 	s = newServer(Config{
 		Name: "DHCP", Family: vnet.IPv4, InNS: func(_ string, f func() error) error { return f() },
 		Engine: func() Engine { return curious{base().(mute)} },
-		Open: func(_ func(func() error) error, r func(listen.Packet)) (Transport, error) {
+		Open: func(_ func(func() error) error, r func(...listen.Packet)) (Transport, error) {
 			recv = r
 			return w, nil
 		},

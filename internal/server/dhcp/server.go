@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -20,6 +21,8 @@ type Server struct {
 	// early keeps what was said of networks that are not known yet. The lock
 	// is that of nets.
 	early map[vnet.ID]Engine
+
+	verdicts verdicts
 }
 
 // New makes a server that listens nowhere yet.
@@ -32,7 +35,7 @@ func New(cfg Config) *Server {
 func newServer(cfg Config) *Server {
 	s := &Server{cfg: cfg.withDefaults(), early: make(map[vnet.ID]Engine)}
 	s.nets = listen.New(listen.Config[Engine, Transport]{
-		What: s.cfg.Name, Family: s.cfg.Family, InNS: s.cfg.InNS, Log: s.cfg.Log,
+		What: s.cfg.Name, Family: s.cfg.Family, InNS: s.cfg.InNS, Log: s.cfg.Log, Unsent: slog.LevelWarn,
 		Open: s.cfg.Open, Neighbour: s.cfg.Neighbour, Station: s.cfg.Station,
 		Known: func(n *listen.Network[Engine], p listen.Packet) bool {
 			return n.Service().DHCP.Limit > lease.DefaultLimit || n.Engine.Leases().PortOf(p.MAC) != ""
@@ -239,29 +242,10 @@ func (s *Server) carryOut(n *listen.Network[Engine], out Effects) func() {
 			s.cfg.Claims.Release(l)
 		}
 		for _, c := range out.Claim {
-			s.cfg.Claims.Commit(c.Lease, func(err error) { s.committed(n, c, err) })
+			s.cfg.Claims.Commit(c.Lease, func(err error) { s.committed(verdict{n, c, err}) })
 		}
 		for _, p := range out.Probe {
 			s.find(n, p)
 		}
-	}
-}
-
-// committed answers the client whose claim was made.
-func (s *Server) committed(n *listen.Network[Engine], c Claim, err error) {
-	s.nets.Lock()
-	if !s.nets.Has(n) {
-		s.nets.Unlock()
-		return
-	}
-	if err != nil {
-		s.cfg.Log.Warn("lease not claimed", "address", c.Lease.Address, "network", n.Service().Name, "err", err)
-	}
-	out := n.Engine.Committed(c, err, s.now())
-	s.send(n, out.Send)
-	after := s.carryOut(n, out)
-	s.nets.Unlock()
-	if after != nil {
-		after()
 	}
 }

@@ -41,7 +41,7 @@ func TestNetworkStopsAndGoes(t *testing.T) {
 		t.Run(family.String(), func(t *testing.T) {
 			s := newServer(Config{
 				Name: "DHCP", Family: family, Engine: newMute(family),
-				Open: func(func(func() error) error, func(listen.Packet)) (Transport, error) {
+				Open: func(func(func() error) error, func(...listen.Packet)) (Transport, error) {
 					return nil, errors.New("no sockets here")
 				},
 			})

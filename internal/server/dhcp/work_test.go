@@ -41,7 +41,7 @@ func TestWork(t *testing.T) {
 	e := &talker{newMute(vnet.IPv6)().(mute), []Reply{{To: to}}}
 	s := newServer(Config{
 		Name: "DHCP", Family: vnet.IPv6, Engine: func() Engine { return e },
-		Open: func(func(func() error) error, func(listen.Packet)) (Transport, error) { return w, nil },
+		Open: func(func(func() error) error, func(...listen.Packet)) (Transport, error) { return w, nil },
 	})
 	s.SetNetwork(plan.Service{
 		Network: "net", Link: "br0", Subnets: []plan.Subnet{{ID: "sub", Family: vnet.IPv6, Prefix: netip.MustParsePrefix("2001:db8::/64")}},

@@ -25,7 +25,7 @@ var (
 type conn struct{ *listen.Port }
 
 // open makes the sockets where inNS runs functions and reads until Close.
-func open(inNS func(func() error) error, recv func(listen.Packet)) (dhcp.Transport, error) {
+func open(inNS func(func() error) error, recv func(...listen.Packet)) (dhcp.Transport, error) {
 	p, err := listen.OpenPort(listen.PortConfig{
 		IPv6: true, Port: serverPort, Groups: []netip.Addr{allServers, allSites}, MaxMessage: maxMessage,
 	}, inNS, recv)

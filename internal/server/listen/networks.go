@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,11 +74,13 @@ type Config[E any, T Transport] struct {
 	Family vnet.Family
 	InNS   InNS
 	Log    *slog.Logger
+	Unsent slog.Level // of what could not be sent, by a Speaker
 	// Boot is the time since boot; nil: CLOCK_BOOTTIME.
 	Boot func() time.Duration
 	// Open opens the sockets of the namespace that inNS runs functions in, and
-	// tells recv what arrives until they are closed.
-	Open func(inNS func(func() error) error, recv func(Packet)) (T, error)
+	// tells recv what arrives until they are closed. What it is told at a time
+	// is in the order of arrival.
+	Open func(inNS func(func() error) error, recv func(...Packet)) (T, error)
 	// Neighbour, if set, says which guest used an address on a link last, and
 	// whether guests of the link are heard at all.
 	Neighbour func(link string, ip netip.Addr) (Sender, bool)
@@ -127,10 +128,13 @@ type Networks[E any, T Transport] struct {
 	nets   map[vnet.ID]*Network[E]
 	spaces map[string]*space[E, T]
 	polled time.Duration // when every link was last looked at
-	closed bool
-	wake   chan struct{}
-	done   chan struct{}
-	late   atomic.Int32 // packets that wait
+	// speaking are the namespaces in which something was sent since the lock was
+	// taken.
+	speaking []*space[E, T]
+	closed   bool
+	wake     chan struct{}
+	done     chan struct{}
+	late     atomic.Int32 // packets that wait
 }
 
 // New returns no networks. Until Run runs, nothing is retried.
@@ -201,6 +205,7 @@ func (s *Networks[E, T]) Out(n *Network[E]) (t T, index int, ok bool) {
 	if sp == nil || !sp.open || n.index == 0 {
 		return t, 0, false
 	}
+	s.speaks(sp)
 	return sp.t, n.index, true
 }
 
@@ -300,82 +305,4 @@ func (s *Networks[E, T]) pass() (wait time.Duration, ok bool) {
 		}
 	}
 	return wait, true
-}
-
-// received handles one packet.
-func (s *Networks[E, T]) received(sp *space[E, T], p Packet) { s.handle(sp, p, false) }
-
-// wait has a packet handled a little later; false if too many wait.
-func (s *Networks[E, T]) wait(sp *space[E, T], p Packet) bool {
-	if s.late.Add(1) > maxLate {
-		s.late.Add(-1)
-		return false
-	}
-	p.Data = slices.Clone(p.Data)
-	time.AfterFunc(hearIn, func() {
-		s.late.Add(-1)
-		s.handle(sp, p, true)
-	})
-	return true
-}
-
-func (s *Networks[E, T]) handle(sp *space[E, T], p Packet, late bool) {
-	s.Lock()
-	n := s.listener(sp, p.Index)
-	if n != nil && (s.cfg.Neighbour != nil || s.cfg.Station != nil) {
-		link, may := n.svc.Link, !late && s.mayWait(n, p)
-		s.Unlock()
-		// The hooks may ask the agent, which may be asking us: no lock is held.
-		s.whose(link, &p)
-		unheard := p.Heard && !p.Seen
-		if unheard && may && s.wait(sp, p) {
-			return
-		}
-		s.Lock()
-		if n = s.listener(sp, p.Index); n != nil && n.svc.Link != link {
-			n = nil
-		}
-		if n != nil && unheard && late {
-			n.vain = s.cfg.Boot()
-		}
-	}
-	var after func()
-	if n != nil {
-		after = s.cfg.Heard(n, p)
-	}
-	s.Unlock()
-	if after != nil {
-		after()
-	}
-}
-
-// mayWait reports whether it is worth while for a packet to wait for its guest
-// to be heard.
-func (s *Networks[E, T]) mayWait(n *Network[E], p Packet) bool {
-	if n.vain != 0 && s.cfg.Boot()-n.vain < vainFor {
-		return false
-	}
-	return s.cfg.Known == nil || !s.cfg.Known(n, p)
-}
-
-// whose fills in who sent a packet, as far as that was seen. The MAC that a
-// transport tells stays where nothing was.
-func (s *Networks[E, T]) whose(link string, p *Packet) {
-	var who Sender
-	if s.cfg.Station == nil {
-		who, p.Heard = s.cfg.Neighbour(link, p.From)
-	} else {
-		who, p.Heard = s.cfg.Station(link, p.MAC)
-	}
-	if p.Seen = who != (Sender{}); p.Seen || s.cfg.Station == nil {
-		p.Sender = who
-	}
-}
-
-// listener returns the network that a socket's packet is for, or nil.
-func (s *Networks[E, T]) listener(sp *space[E, T], index int) *Network[E] {
-	if s.closed || s.spaces[sp.ns] != sp {
-		return nil
-	}
-	return sp.byIndex[index]
 }

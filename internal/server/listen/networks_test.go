@@ -24,7 +24,7 @@ type world struct {
 	away  bool           // whether namespaces cannot be entered
 	log   []string
 	opens int
-	recv  func(Packet) // of the namespace that was opened last
+	recv  func(...Packet) // of the namespace that was opened last
 }
 
 // wire is the sockets of one namespace.
@@ -84,7 +84,7 @@ func newTest(w *world, neighbour func(string, netip.Addr) (Sender, bool)) *Netwo
 		What: "DHCPv6", Family: vnet.IPv6, Log: slog.New(slog.DiscardHandler), Neighbour: neighbour,
 		Boot: func() time.Duration { return time.Hour + time.Since(begin) },
 		InNS: func(ns string, f func() error) error { entered = ns; return f() },
-		Open: func(inNS func(func() error) error, recv func(Packet)) (*wire, error) {
+		Open: func(inNS func(func() error) error, recv func(...Packet)) (*wire, error) {
 			w.opens++
 			if w.away {
 				return nil, errors.New("no such namespace")

@@ -3,8 +3,8 @@ package listen
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
@@ -40,18 +40,19 @@ type PortConfig struct {
 type Port struct {
 	cfg    PortConfig
 	inNS   func(func() error) error
-	recv   func(Packet)
-	shared udpConn // nil: each link has a socket of its own
-	links  map[int]udpConn
+	recv   func(...Packet)
+	shared *udpConn // nil: each link has a socket of its own
+	links  map[int]*udpConn
 	// members are those of Groups; nil: none.
 	members *Members
 	ctl     int // for questions about links
+	spoken  []*Outbox
 }
 
 // OpenPort opens the port where inNS runs functions, and tells recv what
 // arrives until Close.
-func OpenPort(cfg PortConfig, inNS func(func() error) error, recv func(Packet)) (*Port, error) {
-	p := &Port{cfg: cfg, inNS: inNS, recv: recv, links: make(map[int]udpConn), ctl: -1}
+func OpenPort(cfg PortConfig, inNS func(func() error) error, recv func(...Packet)) (*Port, error) {
+	p := &Port{cfg: cfg, inNS: inNS, recv: recv, links: make(map[int]*udpConn), ctl: -1}
 	if err := inNS(p.open); err != nil {
 		p.Close()
 		return nil, err
@@ -80,7 +81,7 @@ func (p *Port) open() (err error) {
 	if len(p.cfg.Groups) > 0 {
 		var first *ipv6.PacketConn
 		if p.shared != nil {
-			first = p.shared.(*udp6).p
+			first = p.shared.p6
 		}
 		p.members = NewMembers(p.cfg.Groups[0], first, p.another, p.cfg.Groups[1:]...)
 	}
@@ -93,36 +94,28 @@ func (p *Port) open() (err error) {
 }
 
 // listen opens a socket on one link or on all of them.
-func (p *Port) listen(link string, port int) (udpConn, error) {
-	c, err := listenUDP(p.cfg.IPv6, link, port)
-	if err != nil {
-		return nil, err
-	}
-	if p.cfg.IPv6 {
-		return newUDP6(c)
-	}
-	return newUDP4(c)
+func (p *Port) listen(link string, port int) (*udpConn, error) {
+	return listenUDP(p.cfg.IPv6, link, port, p.cfg.MaxMessage)
 }
 
 // another opens a socket for more memberships, on any port: nobody sends to it.
 func (p *Port) another() (*ipv6.PacketConn, error) {
-	var c udpConn
+	var c *udpConn
 	err := p.inNS(func() (err error) { c, err = p.listen("", 0); return err })
 	if err != nil {
 		return nil, err
 	}
-	return c.(*udp6).p, nil
+	return c.p6, nil
 }
 
-func (p *Port) read(c udpConn) {
-	buf := make([]byte, p.cfg.MaxMessage+1)
+func (p *Port) read(c *udpConn) {
 	for {
-		m, err := c.read(buf)
-		if errors.Is(err, net.ErrClosed) {
+		packets, err := c.in.Read()
+		if err != nil {
 			return
 		}
-		if err == nil {
-			p.recv(m)
+		if len(packets) > 0 {
+			p.recv(packets...)
 		}
 	}
 }
@@ -141,7 +134,7 @@ func (p *Port) Join(link string, index int) error {
 	if p.links[index] != nil {
 		return nil
 	}
-	var c udpConn
+	var c *udpConn
 	if err := p.inNS(func() (err error) { c, err = p.listenOn(link, index); return err }); err != nil {
 		return err
 	}
@@ -151,7 +144,7 @@ func (p *Port) Join(link string, index int) error {
 }
 
 // listenOn opens the socket of one link; it runs in the namespace.
-func (p *Port) listenOn(link string, index int) (udpConn, error) {
+func (p *Port) listenOn(link string, index int) (*udpConn, error) {
 	c, err := p.listen(link, p.cfg.Port)
 	if errors.Is(err, unix.EADDRINUSE) {
 		return nil, &PortError{p.cfg.Port, Holders(BoundTo(uint16(p.cfg.Port), UDP4, UDP6))}
@@ -159,7 +152,7 @@ func (p *Port) listenOn(link string, index int) (udpConn, error) {
 	if err != nil || p.members == nil {
 		return c, err
 	}
-	if err := p.members.joinOn(c.(*udp6).p, index); err != nil {
+	if err := p.members.joinOn(c.p6, index); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -173,12 +166,13 @@ func (p *Port) Leave(index int) {
 	}
 	if c := p.links[index]; c != nil {
 		delete(p.links, index)
+		c.out.Flush(nil)
 		c.Close()
 	}
 }
 
-// Send sends a message on a link. An invalid from leaves the choice to the
-// kernel.
+// Send queues a message for a link, until Flush. An invalid from leaves the
+// choice to the kernel.
 func (p *Port) Send(index int, from netip.Addr, to netip.AddrPort, b []byte) error {
 	c := p.shared
 	if c == nil {
@@ -187,12 +181,26 @@ func (p *Port) Send(index int, from netip.Addr, to netip.AddrPort, b []byte) err
 	if c == nil {
 		return unix.ENODEV
 	}
-	return c.write(b, index, from, to)
+	if !slices.Contains(p.spoken, c.out) {
+		p.spoken = append(p.spoken, c.out)
+	}
+	return c.out.Send(index, from, to, b)
 }
 
-// Close stops reading. A receiver that is running may still finish.
+// Spoken is of Speaker.
+func (p *Port) Spoken(to []*Outbox) []*Outbox {
+	to = append(to, p.spoken...)
+	p.spoken = p.spoken[:0]
+	return to
+}
+
+// Close sends what is queued and stops reading. A receiver that is running may
+// still finish.
 func (p *Port) Close() error {
 	var errs []error
+	for _, o := range p.Spoken(nil) {
+		o.Flush(nil)
+	}
 	if p.ctl >= 0 {
 		errs = append(errs, unix.Close(p.ctl))
 		p.ctl = -1

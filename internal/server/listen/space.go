@@ -28,6 +28,7 @@ type space[E any, T Transport] struct {
 	opened  time.Duration // when it was last tried
 	seen    time.Duration // when a link was last found
 	byIndex map[int]*Network[E]
+	speaks  bool // since the lock was taken
 }
 
 // attach finds the network's link and listens on it; it is called again and
@@ -124,7 +125,7 @@ func (s *Networks[E, T]) space(ns string, now time.Duration) *space[E, T] {
 	sp := &space[E, T]{ns: ns, opened: now, seen: now, byIndex: make(map[int]*Network[E])}
 	sp.t, sp.err = s.cfg.Open(
 		func(f func() error) error { return s.cfg.InNS(ns, f) },
-		func(p Packet) { s.received(sp, p) },
+		func(ps ...Packet) { s.received(sp, ps...) },
 	)
 	sp.open = sp.err == nil
 	if sp.err != nil && (last == nil || last.err == nil || last.err.Error() != sp.err.Error()) {

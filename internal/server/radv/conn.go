@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 
 	"golang.org/x/net/ipv6"
@@ -25,7 +24,7 @@ type transport interface {
 
 // opener opens a transport where inNS runs functions, and tells recv of every
 // solicitation until it is closed.
-type opener func(inNS func(func() error) error, recv func(listen.Packet)) (transport, error)
+type opener func(inNS func(func() error) error, recv func(...listen.Packet)) (transport, error)
 
 // conn is the raw ICMPv6 socket of one network namespace.
 type conn struct {
@@ -34,14 +33,14 @@ type conn struct {
 	raw     syscall.RawConn
 	members *listen.Members
 
-	mu    sync.Mutex
-	links map[int][]byte     // control message for each link that was sent on
-	to    unix.SockaddrInet6 // of the message that is being sent
+	in     *listen.Inbox
+	out    *listen.Outbox
+	spoken bool // since Spoken; the networks' lock guards it
 }
 
 // open is an opener.
-func open(inNS func(func() error) error, recv func(listen.Packet)) (transport, error) {
-	c := &conn{links: map[int][]byte{}}
+func open(inNS func(func() error) error, recv func(...listen.Packet)) (transport, error) {
+	c := &conn{}
 	if err := inNS(c.listen); err != nil {
 		return nil, fmt.Errorf("open an ICMPv6 socket: %w", err)
 	}
@@ -65,7 +64,7 @@ func (c *conn) listen() error {
 	filter.Accept(ipv6.ICMPTypeRouterAdvertisement) // of others
 	err = errors.Join(
 		c.p.SetICMPFilter(&filter),
-		c.p.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface, true),
+		c.p.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface|ipv6.FlagDst, true),
 		c.p.SetHopLimit(255),
 		c.p.SetMulticastHopLimit(255),
 		c.p.SetMulticastLoopback(false),
@@ -76,6 +75,7 @@ func (c *conn) listen() error {
 	if err != nil {
 		pc.Close()
 	}
+	c.in, c.out = listen.NewInbox(c.raw, maxSolicitation), listen.NewOutbox(c.raw)
 	return err
 }
 
@@ -95,33 +95,14 @@ func deaf() (*ipv6.PacketConn, error) {
 	return p, nil
 }
 
-// batch is how many solicitations are taken at once: guests that start together
-// ask together.
-const batch = 32
-
-func (c *conn) read(recv func(listen.Packet)) {
-	got := make([]ipv6.Message, batch)
-	for i := range got {
-		got[i].Buffers = [][]byte{make([]byte, maxSolicitation+1)}
-		got[i].OOB = ipv6.NewControlMessage(ipv6.FlagHopLimit | ipv6.FlagInterface)
-	}
+func (c *conn) read(recv func(...listen.Packet)) {
 	for {
-		n, err := c.p.ReadBatch(got, 0)
-		if errors.Is(err, net.ErrClosed) {
+		packets, err := c.in.Read()
+		if err != nil {
 			return
 		}
-		if err != nil {
-			continue
-		}
-		for _, m := range got[:n] {
-			var cm ipv6.ControlMessage
-			ip, ok := m.Addr.(*net.IPAddr)
-			if !ok || cm.Parse(m.OOB[:m.NN]) != nil {
-				continue
-			}
-			if from, ok := netip.AddrFromSlice(ip.IP); ok {
-				recv(listen.Packet{Index: cm.IfIndex, From: from, HopLimit: cm.HopLimit, Data: m.Buffers[0][:m.N]})
-			}
+		if len(packets) > 0 {
+			recv(packets...)
 		}
 	}
 }
@@ -135,30 +116,38 @@ func (c *conn) Index(link string) (index int, err error) {
 
 func (c *conn) Join(_ string, index int) error { return c.members.Join(index) }
 
-func (c *conn) Leave(index int) {
-	c.members.Leave(index)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.links, index)
-}
+func (c *conn) Leave(index int) { c.members.Leave(index) }
 
-// Send sends a message with the socket's hop limit of 255.
+// Send sends a message with the socket's hop limit of 255: one for everybody at
+// once, since the network's engine wants to know how that went, one for a guest
+// with the others of the moment.
 func (c *conn) Send(index int, to netip.Addr, b []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	by := c.links[index]
-	if by == nil {
-		by = (&ipv6.ControlMessage{IfIndex: index}).Marshal()
-		c.links[index] = by
+	if !to.IsMulticast() {
+		c.spoken = true
+		return c.out.Send(index, netip.Addr{}, netip.AddrPortFrom(to, 0), b)
 	}
-	c.to = unix.SockaddrInet6{Addr: to.As16(), ZoneId: uint32(index)}
+	c.out.Flush(nil)
+	info := unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(index)})
 	var sent error
 	err := c.raw.Write(func(fd uintptr) bool {
-		sent = unix.Sendmsg(int(fd), b, by, &c.to, unix.MSG_DONTWAIT)
+		sent = unix.Sendmsg(int(fd), b, info, &unix.SockaddrInet6{Addr: to.As16(), ZoneId: uint32(index)}, unix.MSG_DONTWAIT)
 		return !errors.Is(sent, unix.EAGAIN)
 	})
 	return errors.Join(err, sent)
 }
 
-// Close stops reading. A receiver that is running may still finish.
-func (c *conn) Close() error { return errors.Join(c.pc.Close(), c.members.Close()) }
+// Spoken is of listen.Speaker.
+func (c *conn) Spoken(to []*listen.Outbox) []*listen.Outbox {
+	if c.spoken {
+		to = append(to, c.out)
+	}
+	c.spoken = false
+	return to
+}
+
+// Close sends what is queued and stops reading. A receiver that is running may
+// still finish.
+func (c *conn) Close() error {
+	c.out.Flush(nil)
+	return errors.Join(c.pc.Close(), c.members.Close())
+}

@@ -145,7 +145,7 @@ func FuzzRewrite(f *testing.F) {
 func TestWithheld(t *testing.T) {
 	w := &wire{links: map[string]int{"br0": 7}}
 	now := time.Hour
-	s := newServer(Config{}, func(func(func() error) error, func(listen.Packet)) (transport, error) { return w, nil }, w, func() time.Duration { return now })
+	s := newServer(Config{}, func(func(func() error) error, func(...listen.Packet)) (transport, error) { return w, nil }, w, func() time.Duration { return now })
 	packet := foreign(t)
 	if s.Withheld("lan", "beta", outsideMAC, packet) {
 		t.Error("for a port that is not known")
@@ -195,7 +195,7 @@ func TestWithheld(t *testing.T) {
 // known before its network is, are each in one place.
 func TestGuestsOfServer(t *testing.T) {
 	w := &wire{links: map[string]int{"br0": 7}}
-	s := newServer(Config{}, func(func(func() error) error, func(listen.Packet)) (transport, error) { return w, nil }, w, func() time.Duration { return time.Hour })
+	s := newServer(Config{}, func(func(func() error) error, func(...listen.Packet)) (transport, error) { return w, nil }, w, func() time.Duration { return time.Hour })
 	s.SetGuest(beta)
 	svc := service(subnet(net1, vnet.GuestsSLAAC))
 	svc.Strangers = []string{"eth9"}

@@ -3,6 +3,7 @@ package radv
 import (
 	"errors"
 	"hash/maphash"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +43,7 @@ func newServer(cfg Config, open opener, out ports, boot func() time.Duration) *S
 		guests: map[vnet.ID]*roster{}, homes: map[vnet.ID]vnet.ID{},
 	}
 	s.nets = listen.New(listen.Config[*engine, transport]{
-		What: "router advertisements", Family: vnet.IPv6, InNS: s.cfg.InNS, Log: s.cfg.Log, Boot: boot, Open: open,
+		What: "router advertisements", Family: vnet.IPv6, InNS: s.cfg.InNS, Log: s.cfg.Log, Unsent: slog.LevelDebug, Boot: boot, Open: open,
 		Neighbour: s.cfg.Neighbour,
 		// Where all guests are told the same it does not matter who asks.
 		Known:  func(n *network, _ listen.Packet) bool { return n.Engine.guests.deviants == 0 },

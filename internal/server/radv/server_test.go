@@ -22,7 +22,7 @@ type wire struct {
 	sent  []time.Time
 	// frames went out by devices.
 	frames []message
-	recv   func(listen.Packet)
+	recv   func(...listen.Packet)
 }
 
 func (w *wire) Index(link string) (int, error) {
@@ -71,7 +71,7 @@ func TestServerTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{links: make(map[string]int)}
 		begin := time.Now()
-		s := newServer(Config{Rand: rand.New(rand.NewPCG(1, 2))}, func(_ func(func() error) error, r func(listen.Packet)) (transport, error) {
+		s := newServer(Config{Rand: rand.New(rand.NewPCG(1, 2))}, func(_ func(func() error) error, r func(...listen.Packet)) (transport, error) {
 			w.recv = r
 			return w, nil
 		}, w, func() time.Duration { return time.Hour + time.Since(begin) })

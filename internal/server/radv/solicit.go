@@ -147,8 +147,10 @@ const (
 )
 
 // limiter bounds how often each source is answered, in a fixed amount of
-// memory whoever asks: sources share buckets by a hash that nobody outside can
-// foretell. A bucket holds when its burst will be paid for.
+// memory whoever asks: each source has two buckets by a hash that nobody outside
+// can foretell, and shares them with others. A bucket holds when a burst will be
+// paid for, and the emptier one counts: others would have to meet a source in
+// both to have it cut.
 type limiter struct {
 	seed    maphash.Seed
 	buckets [askBuckets]time.Duration
@@ -157,11 +159,12 @@ type limiter struct {
 func newLimiter() *limiter { return &limiter{seed: maphash.MakeSeed()} }
 
 func (l *limiter) allow(hash uint64, now time.Duration) bool {
-	b := &l.buckets[hash%askBuckets]
-	paid := max(*b, now)
+	a, b := &l.buckets[hash%askBuckets], &l.buckets[hash>>32%askBuckets]
+	paid := max(min(*a, *b), now)
 	if paid-now >= askBurst*askEvery {
 		return false
 	}
-	*b = paid + askEvery
+	paid += askEvery
+	*a, *b = max(*a, paid), max(*b, paid)
 	return true
 }
