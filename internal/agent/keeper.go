@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -154,23 +153,6 @@ func keepOf(s *plan.Snapshot) keep {
 	return keep{s.Host, s.Revision, s.Objects(), slices.AppendSeq(make([]*pack.Lease, 0, s.LeaseCount()), s.Leases())}
 }
 
-// all are the objects and leases, kind by kind; each lease is made when it is
-// its turn.
-func (x keep) all() iter.Seq[vnet.Object] {
-	return func(yield func(vnet.Object) bool) {
-		for _, o := range x.objects {
-			if !yield(o) {
-				return
-			}
-		}
-		for _, l := range x.leases {
-			if !yield(l.Whole()) {
-				return
-			}
-		}
-	}
-}
-
 // keepAtOnce is how many objects are encoded without a rest.
 const keepAtOnce = 256
 
@@ -181,26 +163,40 @@ func (x keep) encode(w *bufio.Writer, rest func()) error {
 		return err
 	}
 	_, _ = fmt.Fprintf(w, `{"host":%s,"revision":%d,"objects":{`, host, x.revision) // Flush says what fails
-	kind, end := vnet.Kind(""), "}}"
-	body, n := json.NewEncoder(w), 0
-	for o := range x.all() {
+	kind, between, n := vnet.Kind(""), "", 0
+	head := func(k vnet.Kind, id vnet.ID) {
 		if n++; n%keepAtOnce == 0 {
 			rest()
 		}
-		between := ","
-		switch {
-		case kind == "":
-			between, end = fmt.Sprintf("%q:{", o.Kind()), "}}}"
-		case o.Kind() != kind:
-			between = fmt.Sprintf("},%q:{", o.Kind())
+		if k != kind {
+			if between != "" {
+				between = "},"
+			}
+			between += fmt.Sprintf("%q:{", k)
 		}
-		kind = o.Kind()
+		kind = k
 		_, _ = w.WriteString(between)
-		_, _ = w.Write(append(strconv.AppendQuote(w.AvailableBuffer(), string(o.GetMeta().ID)), ':'))
+		_, _ = w.Write(append(strconv.AppendQuote(w.AvailableBuffer(), string(id)), ':'))
+		between = ","
+	}
+	body := json.NewEncoder(w)
+	for _, o := range x.objects {
+		head(o.Kind(), o.GetMeta().ID)
 		if err := body.Encode(o); err != nil {
 			return err
 		}
 	}
-	_, err = w.WriteString(end)
+	var b []byte
+	for _, l := range x.leases {
+		head(vnet.KindLease, l.ID())
+		if b, err = l.AppendJSON(b[:0]); err != nil {
+			return err
+		}
+		_, _ = w.Write(b)
+	}
+	if kind != "" {
+		_, _ = w.WriteString("}")
+	}
+	_, err = w.WriteString("}}")
 	return err
 }

@@ -47,7 +47,10 @@ func TestKeeperReadsWhatItWrote(t *testing.T) {
 
 // listed is all of a snapshot, in order.
 func listed(s *plan.Snapshot) []vnet.Object {
-	return slices.SortedFunc(keepOf(s).all(), func(a, b vnet.Object) int {
-		return strings.Compare(vnet.RefOf(a).String(), vnet.RefOf(b).String())
-	})
+	x := keepOf(s)
+	for _, l := range x.leases {
+		x.objects = append(x.objects, l.Whole())
+	}
+	slices.SortFunc(x.objects, func(a, b vnet.Object) int { return strings.Compare(vnet.RefOf(a).String(), vnet.RefOf(b).String()) })
+	return x.objects
 }

@@ -230,13 +230,18 @@ func (p *Lease) Whole() *vnet.Lease {
 		Expires: p.Expires(), Declined: p.Declined(), Temporary: p.Temporary(),
 	}
 	l.ID, l.Project, l.Created, l.Updated, l.Revision = p.ID(), k.project, timeOf(p.created), timeOf(p.updated), p.revision
-	switch {
-	case p.flags&flagIPv4 != 0:
-		l.HostPart = uint64(p.number)
-	case p.flags&flagHostPart != 0:
+	if l.HostPart = p.hostPart4(); p.flags&flagHostPart != 0 {
 		l.HostPart = vnet.InterfaceID(l.Address)
 	}
 	return l
+}
+
+// hostPart4 is the host part of an IPv4 address; 0 for others.
+func (p *Lease) hostPart4() uint64 {
+	if p.flags&flagIPv4 == 0 {
+		return 0
+	}
+	return uint64(p.number)
 }
 
 // ID is the lease's.

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"encoding/json"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -73,6 +74,33 @@ func TestLease(t *testing.T) {
 		s.Add(p)
 		if found := s.Find(HashID(l.ID), func(x *Lease) bool { return x.IDIs(l.ID) }); found != p {
 			t.Errorf("%q is not found", l.ID)
+		}
+	})
+}
+
+// TestLeaseJSON: what is written is the JSON form of the same lease.
+func TestLeaseJSON(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := drawLease(t)
+		l.Hostname += rapid.String().Draw(t, "more")
+		if l.Family == 0 {
+			l.Family = vnet.IPv6
+		}
+		whole, err := json.Marshal(l)
+		if err != nil {
+			t.Skip("it has no JSON form")
+		}
+		want, err := vnet.DecodeObject(vnet.KindLease, whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Of(l).AppendJSON(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := vnet.DecodeObject(vnet.KindLease, b)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%s: %+v, %v,\nwant %+v", b, got, err, want)
 		}
 	})
 }
