@@ -10,9 +10,7 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// maxNeighbours bounds the addresses that are remembered; guests that use more
-// lose one by chance. It is what a map holds at its fullest: a few thousand more
-// would double it.
+// maxNeighbours bounds the addresses that are remembered.
 const maxNeighbours = 50000
 
 // neighbours remembers which guest, by port and MAC, used which IPv6 address
@@ -20,8 +18,8 @@ const maxNeighbours = 50000
 // at the guests' ports. The servers ask it, from goroutines of their own.
 type neighbours struct {
 	mu       sync.RWMutex
-	seen     map[neighbour]sender
-	stations map[station]unique.Handle[vnet.ID]
+	seen     recent[neighbour, sender]
+	stations recent[station, unique.Handle[vnet.ID]]
 	// heard says that guests are heard at all: a kernel without NFLOG cannot.
 	heard bool
 }
@@ -45,7 +43,7 @@ type station struct {
 }
 
 func newNeighbours(heard bool) *neighbours {
-	return &neighbours{heard: heard, seen: map[neighbour]sender{}, stations: map[station]unique.Handle[vnet.ID]{}}
+	return &neighbours{heard: heard}
 }
 
 // hear remembers the sender of a packet.
@@ -71,15 +69,14 @@ func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 	}
 	k, now := neighbour{unique.Make(link), addr.As16()}, sender{unique.Make(who.Port), who.MAC}
 	n.mu.RLock()
-	same := n.seen[k] == now
+	same := n.seen.has(k, now)
 	n.mu.RUnlock()
 	if same {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	makeRoom(n.seen)
-	n.seen[k] = now
+	n.seen.set(k, now)
 }
 
 // hearStation remembers where a DHCPv4 client's frames come in: it has no
@@ -87,26 +84,40 @@ func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 func (n *neighbours) hearStation(link string, who listen.Sender) {
 	k, port := station{unique.Make(link), who.MAC}, unique.Make(who.Port)
 	n.mu.RLock()
-	old, known := n.stations[k]
+	same := n.stations.has(k, port)
 	n.mu.RUnlock()
-	if known && old == port {
+	if same {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	makeRoom(n.stations)
-	n.stations[k] = port
+	n.stations.set(k, port)
 }
 
-// makeRoom bounds what is remembered.
-func makeRoom[K comparable, V any](m map[K]V) {
-	if len(m) < maxNeighbours {
-		return
+// recent remembers what was last set, maxNeighbours things at most: half of
+// them now and the half before. What is forgotten was set before all of those.
+// One map from which things are taken by chance would grow for ever.
+type recent[K, V comparable] struct{ now, before map[K]V }
+
+// has reports whether that was set lately.
+func (r *recent[K, V]) has(k K, v V) bool {
+	old, ok := r.now[k]
+	return ok && old == v
+}
+
+func (r *recent[K, V]) get(k K) (V, bool) {
+	if v, ok := r.now[k]; ok {
+		return v, true
 	}
-	for old := range m {
-		delete(m, old)
-		return
+	v, ok := r.before[k]
+	return v, ok
+}
+
+func (r *recent[K, V]) set(k K, v V) {
+	if r.now == nil || len(r.now) >= maxNeighbours/2 {
+		r.now, r.before = map[K]V{}, r.now
 	}
+	r.now[k] = v
 }
 
 // station says where a MAC's frames came in, and whether guests are heard at
@@ -114,7 +125,7 @@ func makeRoom[K comparable, V any](m map[K]V) {
 func (n *neighbours) station(link string, mac vnet.MAC) (listen.Sender, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	port, known := n.stations[station{unique.Make(link), mac}]
+	port, known := n.stations.get(station{unique.Make(link), mac})
 	if !known {
 		return listen.Sender{}, n.heard
 	}
@@ -125,7 +136,7 @@ func (n *neighbours) station(link string, mac vnet.MAC) (listen.Sender, bool) {
 func (n *neighbours) lookup(link string, a netip.Addr) (listen.Sender, bool) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	who, known := n.seen[neighbour{unique.Make(link), a.As16()}]
+	who, known := n.seen.get(neighbour{unique.Make(link), a.As16()})
 	if !known {
 		return listen.Sender{}, n.heard
 	}

@@ -128,11 +128,11 @@ func New(conf Config) *Engine {
 	return &Engine{conf: conf, networks: map[vnet.ID]*network{}, entries: map[key]*entry{}, links: map[int]*link{}}
 }
 
-// SetNetwork says what prefixes the network has. Addresses that lie in none of
-// them any more are released.
+// SetNetwork says what prefixes the network has; nobody changes them afterwards.
+// Addresses that lie in none of them any more are released.
 func (e *Engine) SetNetwork(now time.Time, id vnet.ID, subnets []plan.Subnet) Result {
 	n := e.network(id)
-	n.subnets = append([]plan.Subnet(nil), subnets...)
+	n.subnets = subnets
 	return e.review(now, id, func(a netip.Addr) string {
 		if n.subnetOf(a) == nil {
 			return "prefix gone"
