@@ -3,7 +3,6 @@ package dns
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -271,10 +270,15 @@ func (s *sockets) problems() map[vnet.ID][]vnet.Problem {
 	defer s.mu.Unlock()
 	out := map[vnet.ID][]vnet.Problem{}
 	for id, l := range s.networks {
-		for _, a := range slices.SortedFunc(maps.Keys(l.addresses), netip.Addr.Compare) {
-			if p := l.addresses[a].problem; p != nil {
-				out[id] = append(out[id], *p)
+		var troubled []netip.Addr
+		for a, x := range l.addresses {
+			if x.problem != nil {
+				troubled = append(troubled, a)
 			}
+		}
+		slices.SortFunc(troubled, netip.Addr.Compare)
+		for _, a := range troubled {
+			out[id] = append(out[id], *l.addresses[a].problem)
 		}
 	}
 	return out
