@@ -69,21 +69,18 @@ type Agent struct {
 	ears  *hearing
 	past  *past
 
-	calls    chan func() // run in the loop
-	dirty    map[vnet.Ref]bool
-	changed  map[vnet.Ref]bool // objects to report of
-	zones    map[vnet.ID]bool  // networks whose names changed; true: reservations, too
-	late     *late             // names that wait
-	holding  map[vnet.ID]bool  // networks for which the store is asked for ranges
-	failed   map[plan.Key]error
-	orders   map[vnet.ID]*vnet.LeaseOrder // not done yet
-	climb    bool                         // the ladder must be asked again
-	settled  bool                         // the store or the kept snapshot has spoken
-	worked   bool                         // since the last check
-	taken    int                          // leases, since memory was given back
-	compared bool                         // everything, since memory was given back
-	resting  bool                         // after cleanup, until the next start
-	foreign  []vnet.Problem               // what other programs' rules would do to guests
+	calls   chan func() // run in the loop
+	dirty   map[vnet.Ref]bool
+	changed map[vnet.Ref]bool // objects to report of
+	zones   map[vnet.ID]bool  // networks whose names changed; true: reservations, too
+	late    *late             // names that wait
+	holding map[vnet.ID]bool  // networks for which the store is asked for ranges
+	failed  map[plan.Key]error
+	orders  map[vnet.ID]*vnet.LeaseOrder // not done yet
+	climb   bool                         // the ladder must be asked again
+	settled bool                         // the store or the kept snapshot has spoken
+	resting bool                         // after cleanup, until the next start
+	foreign []vnet.Problem               // what other programs' rules would do to guests
 
 	ctx      context.Context            // Run's, for what happens on a packet
 	inside   []string                   // routers' namespaces that are watched
@@ -283,7 +280,6 @@ func (a *Agent) reset(s *plan.Snapshot) {
 	for l := range s.Leases() {
 		a.learn(l)
 	}
-	a.taken += s.LeaseCount()
 	for id := range s.Networks {
 		a.zones[id] = true
 	}

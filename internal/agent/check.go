@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"reflect"
-	"runtime/debug"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -17,7 +16,6 @@ const foreignEvery = 30 * time.Second
 // items to try again, other programs' rules, the kept snapshot.
 func (a *Agent) check(ctx context.Context) {
 	a.keep.tick(a.snap)
-	a.trim()
 	now := a.cfg.Now()
 	if p := a.srv.problems(); !reflect.DeepEqual(p, a.troubles) {
 		for _, m := range []map[vnet.ID][]vnet.Problem{p, a.troubles} {
@@ -33,22 +31,6 @@ func (a *Agent) check(ctx context.Context) {
 	a.retry(ctx)
 	if a.cfg.Foreign != nil && now.After(a.lookAt) {
 		a.lookForeign(ctx, now)
-	}
-}
-
-// manyLeases is after how many leases it is worth while to give memory back.
-const manyLeases = 10000
-
-// trim gives memory back once all is quiet after everything was compared, or
-// very many leases came: the one reads all of the kernel's state, the other
-// leaves behind what they came in, and the runtime would keep what that took
-// for as long again as the heap is large.
-func (a *Agent) trim() {
-	quiet := !a.worked
-	a.worked = false
-	if quiet && (a.compared || a.taken > manyLeases) {
-		a.compared, a.taken = false, 0
-		debug.FreeOSMemory()
 	}
 }
 

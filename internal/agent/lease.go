@@ -7,7 +7,6 @@ import (
 
 // putLease takes a lease that came or changed into the snapshot.
 func (a *Agent) putLease(l *pack.Lease) {
-	a.taken++
 	if was := a.snap.Lease(l.ID()); was != nil {
 		a.touchLease(was)
 		if w := was.Whole(); !w.SameGuest(l.Whole()) {

@@ -31,7 +31,6 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	if len(a.dirty) == 0 && len(a.changed) == 0 && len(a.zones) == 0 && !full {
 		return
 	}
-	a.worked, a.compared = true, a.compared || full
 	owners := slices.Collect(maps.Keys(a.dirty))
 	clear(a.dirty)
 	c := newChange()

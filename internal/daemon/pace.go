@@ -7,17 +7,18 @@ import (
 )
 
 // By how much the heap may grow before it is collected, in percent. At rest it
-// is half of Go's usual value, and of a large heap a quarter: a hundred thousand
+// is half of Go's usual value, and of a large heap a fifth: a hundred thousand
 // leases are some 80 MB of long-lived objects in the agent, and leaving as much
 // again unused would cost more than collecting more often does: nothing while
 // nothing changes. In a burst of work collecting a small heap costs a sixth of
-// the processor at that value; a large one is collected seldom anyway, but for
-// it, too, a quarter would be felt by guests.
+// the processor at that value. A large one is collected seldom anyway; what it
+// grows by in a burst stays behind as holes between what lives on, which nothing
+// gives back.
 const (
 	paceRest      = 50
 	paceBusy      = 200
-	paceRestLarge = 25
-	paceBusyLarge = paceRest
+	paceRestLarge = 20
+	paceBusyLarge = 30
 	paceSmall     = 48 << 20    // bytes
 	paceSoon      = time.Second // since the last collection: busy
 	paceAgain     = 2 * paceSoon

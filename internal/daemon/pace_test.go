@@ -28,7 +28,7 @@ func TestPace(t *testing.T) {
 		now = now.Add(time.Minute)
 		p.collected(now, paceSmall)
 	}
-	if want := []int{paceBusy, paceRest, paceRestLarge}; !slices.Equal(set, want) {
+	if want := []int{paceBusy, paceRest, paceBusyLarge, paceRestLarge}; !slices.Equal(set, want) {
 		t.Errorf("set %v, want %v", set, want)
 	}
 }

@@ -20,9 +20,10 @@ const (
 	restFirst = 10 * time.Second
 	restEvery = 5 * time.Minute
 	// restMuch is how many bytes are much, restQuiet how few allocated within
-	// restFirst are quiet.
-	restMuch  = 64 << 20
-	restQuiet = 8 << 20
+	// restFirst are quiet, or what part of a large heap.
+	restMuch      = 64 << 20
+	restQuiet     = 8 << 20
+	restQuietPart = 4
 )
 
 // rest says when to give memory back.
@@ -31,9 +32,10 @@ type rest struct {
 	at            time.Time // when memory was last given back
 }
 
-// due reports whether it is time, so many bytes having been allocated in all.
-func (r *rest) due(now time.Time, allocated uint64) bool {
-	quiet := allocated-r.looked < restQuiet
+// due reports whether it is time, so many bytes having been allocated in all and
+// so many of them in use.
+func (r *rest) due(now time.Time, allocated, live uint64) bool {
+	quiet := allocated-r.looked < max(restQuiet, live/restQuietPart)
 	r.looked = allocated
 	if !r.at.IsZero() && now.Sub(r.at) < restEvery && (!quiet || allocated-r.given < restMuch) {
 		return false
@@ -56,7 +58,7 @@ func GiveBack(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			if r.due(now, metric("/gc/heap/allocs:bytes")) {
+			if r.due(now, metric("/gc/heap/allocs:bytes"), metric("/gc/heap/live:bytes")) {
 				debug.FreeOSMemory()
 				forgetProgram()
 			}

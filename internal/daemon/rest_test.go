@@ -85,8 +85,15 @@ func TestRestDue(t *testing.T) {
 		{restFirst, 302<<20 + restMuch + 2, true}, // much in two parts
 	} {
 		now = now.Add(step.after)
-		if got := r.due(now, step.allocated); got != step.want {
+		if got := r.due(now, step.allocated, restQuiet); got != step.want {
 			t.Errorf("step %d: due %v, want %v", i, got, step.want)
+		}
+	}
+	const much = 4 * restQuiet * restQuietPart // of which as much as four times quiet is little
+	for i, want := range []bool{false, true, false, false, true} {
+		now = now.Add(restFirst)
+		if got := r.due(now, 1<<30+uint64(i)*3*restQuiet, much); got != want {
+			t.Errorf("a large heap, step %d: due %v, want %v", i, got, want)
 		}
 	}
 }
