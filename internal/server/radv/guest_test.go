@@ -279,3 +279,22 @@ func TestFlood(t *testing.T) {
 		t.Errorf("%d answers to one MAC at a moment", answers)
 	}
 }
+
+// Thousands that each ask less often than they may are all answered, whomever
+// they share their buckets with.
+func TestLimitOfMany(t *testing.T) {
+	l := newLimiter()
+	cut := 0
+	const sources, each = 4000, 75
+	for n := range each {
+		for s := range uint64(sources) {
+			now := time.Duration(n) * 2 * time.Second / each
+			if !l.allow(s*0x9e3779b97f4a7c15, now) {
+				cut++
+			}
+		}
+	}
+	if cut > 0 {
+		t.Errorf("%d of %d were not answered", cut, sources*each)
+	}
+}
