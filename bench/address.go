@@ -137,12 +137,9 @@ type addressTalk struct {
 }
 
 type addressCandidate struct {
-	name string
-	make func(ctx context.Context, s *site) (addressServer, error)
-	// clients is how many take part, 0: all. Who is slow gets fewer, which
-	// does it good.
-	clients int
-	rounds  int // 0: all
+	name   string
+	make   func(ctx context.Context, s *site) (addressServer, error)
+	rounds int // 0: all
 }
 
 // compare runs all candidates in interleaved rounds.
@@ -180,9 +177,6 @@ func (b *bench) serve(ctx context.Context, q *addressQuestion, c addressCandidat
 		return err
 	}
 	clients := q.clients
-	if c.clients > 0 {
-		clients = c.clients
-	}
 	if q.known > 0 {
 		clients = q.known
 	}
@@ -244,6 +238,7 @@ func measureLoad(ctx context.Context, s *site, name, talk string, l *load, resul
 	f.most.add(1e3 * r.wait(.99))
 	f.cpu.add(cpu)
 	f.repeated += r.repeated
+	f.done = append(f.done, r.done)
 	results.last = r
 	return nil
 }

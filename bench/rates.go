@@ -15,6 +15,7 @@ type addressFigures struct {
 	half, most figures // how long they took, median and 99 of 100, in milliseconds
 	cpu        figures // processor time for each, in microseconds
 	repeated   int     // messages that were not answered in time, or refused
+	done       []int   // exchanges, in each round
 }
 
 // addressResults are the figures by talk and candidate.
@@ -46,6 +47,21 @@ func (r *addressResults) times(talk, of, by string) float64 {
 		return r.of(talk, of).rate.median() / d
 	}
 	return 0
+}
+
+// served says how many exchanges of each talk a candidate came to in its first
+// round.
+func (r *addressResults) served(q *addressQuestion, name string) string {
+	var each []string
+	for _, t := range q.talks {
+		if f := r.of(t.name, name); len(f.done) > 0 {
+			each = append(each, fmt.Sprint(f.done[0]))
+		}
+	}
+	if len(each) == 0 {
+		return "nobody, since it did not run"
+	}
+	return strings.Join(each, ", ")
 }
 
 // ratios is the table of ratios to the first peer.

@@ -17,7 +17,7 @@ const (
 func runRouters(ctx context.Context, b *bench) (section, error) {
 	q := &addressQuestion{clients: routerClients, time: routerTime, again: true}
 	q.talks = []addressTalk{{"router discovery", func(*addressQuestion, int) talk {
-		return &talkRA{prefix: siteGateway6.Masked(), last: make([]uint32, routerClients)}
+		return &talkRA{prefix: siteGateway6.Masked(), waits: make([][]uint32, routerClients)}
 	}}}
 	q.servers = []addressCandidate{{name: nameSextant, make: func(_ context.Context, s *site) (addressServer, error) { return b.newSiteSextant(s) }}}
 	if b.peers {
