@@ -109,30 +109,37 @@ func appendAddress(b []byte, a netip.Addr) []byte {
 
 // readEntry works one entry in; one of a kind that is not known is passed over.
 func readEntry(entry []byte, given map[leaseKey]vnet.Lease) {
-	r := entryReader{rest: entry[1:]}
-	switch entry[0] {
-	case entryLease:
-		take(r.lease(), r.whole(), given)
-	case entryGiven:
-		var l vnet.Lease
-		take(l, json.Unmarshal(r.rest, &l) == nil, given)
-	case entryEnd:
-		if e := r.ending(); r.whole() {
-			delete(given, leaseKey{e.Network, e.Address})
-		}
-	case entryEnded:
-		var e ending
-		if json.Unmarshal(r.rest, &e) == nil {
-			delete(given, leaseKey{e.Network, e.Address})
-		}
+	if l, ok := givenIn(entry); ok {
+		given[leaseKey{l.Network, l.Address}] = l
+	} else if e, ok := endedIn(entry); ok {
+		delete(given, leaseKey{e.Network, e.Address})
 	}
 }
 
-// take enters a lease that was read whole and can be one.
-func take(l vnet.Lease, ok bool, given map[leaseKey]vnet.Lease) {
-	if ok && l.Address.IsValid() && l.Network != "" && l.ID != "" {
-		given[leaseKey{l.Network, l.Address}] = l
+// givenIn returns the lease that an entry gives.
+func givenIn(entry []byte) (l vnet.Lease, ok bool) {
+	switch entry[0] {
+	case entryLease:
+		r := entryReader{rest: entry[1:]}
+		l = r.lease()
+		ok = r.whole()
+	case entryGiven:
+		ok = json.Unmarshal(entry[1:], &l) == nil
 	}
+	return l, ok && l.Address.IsValid() && l.Network != "" && l.ID != ""
+}
+
+// endedIn returns what an entry says was given back.
+func endedIn(entry []byte) (e ending, ok bool) {
+	switch entry[0] {
+	case entryEnd:
+		r := entryReader{rest: entry[1:]}
+		e = r.ending()
+		ok = r.whole()
+	case entryEnded:
+		ok = json.Unmarshal(entry[1:], &e) == nil
+	}
+	return e, ok
 }
 
 // entryReader reads a binary entry. Behind its end there are zeros, and it is

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,7 +54,15 @@ func openJournal(path string) (*journal, map[leaseKey]vnet.Lease, error) {
 	given := map[leaseKey]vnet.Lease{}
 	j.epoch = readJournal(data, given)
 	// What was there is written anew: the tail may be half an entry.
-	if err := j.rewrite(given); err != nil {
+	entries := make([][]byte, 0, len(given))
+	for _, l := range given {
+		entry, err := appendGiven(nil, &l)
+		if err != nil {
+			return nil, nil, fmt.Errorf("journal of claims: %w", err)
+		}
+		entries = append(entries, entry)
+	}
+	if err := j.rewrite(entries); err != nil {
 		return nil, nil, fmt.Errorf("journal of claims: %w", err)
 	}
 	return j, given, nil
@@ -87,12 +96,19 @@ func entrySum(epoch uint64, entry []byte) uint32 {
 	return crc32.Update(crc32.Checksum(e[:], journalSums), journalSums, entry)
 }
 
-// give prepares the entry of a lease for the next write.
-func (j *journal) give(l *vnet.Lease) (err error) {
+// give prepares the entry of a lease for the next write, and returns it.
+func (j *journal) give(l *vnet.Lease) (entry []byte, err error) {
 	at := j.begin()
 	if j.buf, err = appendGiven(j.buf, l); err != nil {
-		return err
+		return nil, err
 	}
+	return bytes.Clone(j.buf[at+8:]), j.seal(at)
+}
+
+// again prepares an entry as it was written before.
+func (j *journal) again(entry []byte) error {
+	at := j.begin()
+	j.buf = append(j.buf, entry...)
 	return j.seal(at)
 }
 
@@ -174,15 +190,15 @@ func (j *journal) head() []byte {
 
 // rewrite puts a new file with only what is given now in the place of the old
 // one.
-func (j *journal) rewrite(given map[leaseKey]vnet.Lease) error {
+func (j *journal) rewrite(given [][]byte) error {
 	j.epoch++
 	fresh, err := os.OpenFile(j.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	j.buf = nil
-	for _, l := range given {
-		if err := j.give(&l); err != nil {
+	for _, entry := range given {
+		if err := j.again(entry); err != nil {
 			return errors.Join(err, fresh.Close())
 		}
 	}

@@ -52,7 +52,8 @@ func addTo(j *journal, p pledge) error {
 	if p.ended {
 		return j.forget(ending{p.lease.Network, p.lease.Address})
 	}
-	return j.give(&p.lease)
+	_, err := j.give(&p.lease)
+	return err
 }
 
 // TestJournal: whoever comes after a killed process finds what was given and
@@ -85,7 +86,7 @@ func TestJournalRewind(t *testing.T) {
 	defer j.close()
 	for i := range byte(20) {
 		l := journalLease(i)
-		if err := j.give(&l); err != nil {
+		if _, err := j.give(&l); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,7 +97,7 @@ func TestJournalRewind(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := journalLease(99)
-	if err := j.give(&l); err != nil {
+	if _, err := j.give(&l); err != nil {
 		t.Fatal(err)
 	}
 	if err := j.write(); err != nil {
@@ -128,7 +129,7 @@ func TestJournalTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 	from := j.end
-	if err := j.give(&b); err != nil {
+	if _, err := j.give(&b); err != nil {
 		t.Fatal(err)
 	}
 	if err := j.write(); err != nil {
@@ -165,7 +166,7 @@ func FuzzJournal(f *testing.F) {
 		f.Fatal(err)
 	}
 	l := journalLease(1)
-	_ = j.give(&l)
+	_, _ = j.give(&l)
 	if err := j.write(); err != nil {
 		f.Fatal(err)
 	}

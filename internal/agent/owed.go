@@ -25,6 +25,7 @@ type owed struct {
 	mu     sync.Mutex
 	j      *journal // nil: leases are not given this way
 	queue  []pledge
+	spare  []pledge // room for the next queue
 	debts  map[leaseKey]*debt
 	due    []leaseKey // in the order in which they were given
 	last   time.Time  // when a guest last came
@@ -35,14 +36,23 @@ type owed struct {
 // pledge is a lease that is to be made durable here.
 type pledge struct {
 	lease vnet.Lease
+	entry []byte // of the lease, once it is in the journal
 	ended bool
 	done  func(error)
 }
 
-// debt is a lease that the store is owed.
+// debt is a lease that the store is owed. After a burst there are many, so it is
+// kept as the journal has it.
 type debt struct {
-	lease     vnet.Lease
+	entry     []byte
+	updated   time.Time
 	journaled bool
+}
+
+// lease is what is owed.
+func (d *debt) lease() vnet.Lease {
+	l, _ := givenIn(d.entry)
+	return l
 }
 
 const (
@@ -53,6 +63,8 @@ const (
 	payBusy   = 200 * time.Millisecond
 	payFactor = 9
 	payAgain  = time.Second // after the store did not answer
+	// keptPledges is for how many pledges room is kept.
+	keptPledges = 512
 )
 
 // newOwed takes up what a process before us gave; without a directory it gives
@@ -73,8 +85,11 @@ func newOwed(c *claims, dir string) *owed {
 		if expired(l.Expires, now) {
 			continue
 		}
-		o.debts[k] = &debt{lease: l, journaled: true}
-		o.due = append(o.due, k)
+		entry, err := appendGiven(nil, &l)
+		if err != nil {
+			continue // it was read from one
+		}
+		o.owe(k, &debt{entry: entry, updated: l.Updated, journaled: true})
 		c.said[k] = saidBy(&l)
 	}
 	if n := len(o.due); n > 0 {
@@ -127,17 +142,21 @@ func (o *owed) note(l vnet.Lease) {
 		return
 	}
 	l = o.c.complete(l)
+	entry, err := appendGiven(nil, &l)
+	if err != nil {
+		o.c.log.Warn("a lease is not told", "address", l.Address, "error", err)
+		return
+	}
 	o.c.keep(&l)
 	o.mu.Lock()
 	o.last = time.Now()
-	o.owe(&debt{lease: l})
+	o.owe(leaseKey{l.Network, l.Address}, &debt{entry: entry, updated: l.Updated})
 	o.mu.Unlock()
 	poke(o.c.wake)
 }
 
 // owe enters a debt; locked.
-func (o *owed) owe(d *debt) {
-	k := leaseKey{d.lease.Network, d.lease.Address}
+func (o *owed) owe(k leaseKey, d *debt) {
 	if o.debts[k] == nil {
 		o.due = append(o.due, k)
 	}
@@ -158,7 +177,7 @@ func (o *owed) end(k leaseKey) {
 func (o *owed) settle(k leaseKey, updated time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if d := o.debts[k]; d != nil && updated.After(d.lease.Updated) {
+	if d := o.debts[k]; d != nil && updated.After(d.updated) {
 		o.settled(k)
 	}
 }
@@ -177,7 +196,7 @@ func (o *owed) of(network vnet.ID) []vnet.Lease {
 	var out []vnet.Lease
 	for k, d := range o.debts {
 		if k.network == network && d.journaled {
-			out = append(out, d.lease)
+			out = append(out, d.lease())
 		}
 	}
 	return out
@@ -202,7 +221,7 @@ func (o *owed) take() []pledge {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	batch := o.queue
-	o.queue = nil
+	o.queue, o.spare = o.spare, nil
 	o.writes = len(batch) > 0
 	return batch
 }
@@ -226,7 +245,7 @@ func (o *owed) write(batch []pledge) {
 	o.mu.Lock()
 	for i := range batch {
 		if p := &batch[i]; !p.ended {
-			o.owe(&debt{lease: p.lease, journaled: true})
+			o.owe(leaseKey{p.lease.Network, p.lease.Address}, &debt{entry: p.entry, updated: p.lease.Updated, journaled: true})
 		}
 	}
 	o.mu.Unlock()
@@ -235,6 +254,12 @@ func (o *owed) write(batch []pledge) {
 			p.done(nil)
 		}
 	}
+	clear(batch)
+	o.mu.Lock()
+	if cap(batch) <= keptPledges {
+		o.spare = batch[:0]
+	}
+	o.mu.Unlock()
 	poke(o.c.wake)
 }
 
@@ -252,7 +277,7 @@ func (o *owed) keep(batch []pledge) error {
 		if p.ended {
 			err = o.j.forget(ending{p.lease.Network, p.lease.Address})
 		} else {
-			err = o.j.give(&p.lease)
+			p.entry, err = o.j.give(&p.lease)
 		}
 		if err != nil {
 			return err
@@ -261,13 +286,14 @@ func (o *owed) keep(batch []pledge) error {
 	return o.j.write()
 }
 
-func (o *owed) journaled() map[leaseKey]vnet.Lease {
+// journaled are the entries of what is owed.
+func (o *owed) journaled() [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	out := make(map[leaseKey]vnet.Lease, len(o.debts))
-	for k, d := range o.debts {
+	out := make([][]byte, 0, len(o.debts))
+	for _, d := range o.debts {
 		if d.journaled {
-			out[k] = d.lease
+			out = append(out, d.entry)
 		}
 	}
 	return out
@@ -288,7 +314,7 @@ func (o *owed) pay(ctx context.Context) time.Duration {
 	}
 	put := make([]vnet.Object, len(batch))
 	for i, d := range batch {
-		l := d.lease
+		l := d.lease()
 		put[i] = &l
 	}
 	begun := time.Now()
@@ -297,7 +323,7 @@ func (o *owed) pay(ctx context.Context) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, d := range batch {
-		o.paid(d, errs[i])
+		o.paid(put[i].(*vnet.Lease), d, errs[i])
 	}
 	o.next = time.Time{}
 	if time.Since(o.last) < payBusy {
@@ -332,8 +358,8 @@ func (o *owed) batch() []*debt {
 }
 
 // paid notes the store's answer about a debt; locked.
-func (o *owed) paid(d *debt, err error) {
-	k := leaseKey{d.lease.Network, d.lease.Address}
+func (o *owed) paid(l *vnet.Lease, d *debt, err error) {
+	k := leaseKey{l.Network, l.Address}
 	now := o.debts[k]
 	switch {
 	case now == nil: // given back meanwhile
@@ -342,7 +368,7 @@ func (o *owed) paid(d *debt, err error) {
 	default:
 		o.settled(k)
 		if err != nil && d.journaled {
-			go o.c.lost(d.lease, err)
+			go o.c.lost(*l, err)
 		}
 	}
 }

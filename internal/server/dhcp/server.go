@@ -241,7 +241,8 @@ func (s *Server) carryOut(n *listen.Network[Engine], out Effects) func() {
 		for _, l := range out.Release {
 			s.cfg.Claims.Release(l)
 		}
-		for _, c := range out.Claim {
+		for i := range out.Claim {
+			c := &out.Claim[i]
 			s.cfg.Claims.Commit(c.Lease, func(err error) { s.committed(verdict{n, c, err}) })
 		}
 		for _, p := range out.Probe {

@@ -9,7 +9,7 @@ import (
 // verdict is how a claim went.
 type verdict struct {
 	n   *listen.Network[Engine]
-	c   Claim
+	c   *Claim
 	err error
 }
 
@@ -61,7 +61,7 @@ func (s *Server) tell(all []verdict) {
 		if v.err != nil {
 			s.cfg.Log.Warn("lease not claimed", "address", v.c.Lease.Address, "network", v.n.Service().Name, "err", v.err)
 		}
-		out := v.n.Engine.Committed(v.c, v.err, s.now())
+		out := v.n.Engine.Committed(*v.c, v.err, s.now())
 		s.send(v.n, out.Send)
 		if after := s.carryOut(v.n, out); after != nil {
 			afters = append(afters, after)
