@@ -9,8 +9,9 @@ import (
 )
 
 func TestPace(t *testing.T) {
+	small, middle, large := paces[0], paces[1], paces[2]
 	var set []int
-	p := pace{percent: paceRest, set: func(n int) { set = append(set, n) }}
+	p := pace{percent: small.rest, set: func(n int) { set = append(set, n) }}
 	now := time.Unix(1000, 0)
 	for _, wait := range []time.Duration{
 		0, time.Minute, // at rest
@@ -20,15 +21,15 @@ func TestPace(t *testing.T) {
 		now = now.Add(wait)
 		p.collected(now, 1<<20)
 	}
-	for range 3 { // a large heap
+	for _, live := range []uint64{small.below, middle.below, middle.below} { // a large heap
 		now = now.Add(10 * time.Millisecond)
-		p.collected(now, paceSmall)
+		p.collected(now, live)
 	}
 	for range 2 { // which is at rest
 		now = now.Add(time.Minute)
-		p.collected(now, paceSmall)
+		p.collected(now, middle.below)
 	}
-	if want := []int{paceBusy, paceRest, paceBusyLarge, paceRestLarge}; !slices.Equal(set, want) {
+	if want := []int{small.busy, small.rest, middle.busy, large.busy, large.rest}; !slices.Equal(set, want) {
 		t.Errorf("set %v, want %v", set, want)
 	}
 }
@@ -41,9 +42,9 @@ func TestPaceHears(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		runtime.GC()
-		n := debug.SetGCPercent(paceRest)
+		n := debug.SetGCPercent(paces[0].rest)
 		debug.SetGCPercent(n)
-		if n == paceBusy {
+		if n == paces[0].busy {
 			return
 		}
 		if time.Now().After(deadline) {

@@ -23,7 +23,7 @@ const (
 	// restFirst are quiet, or what part of a large heap.
 	restMuch      = 64 << 20
 	restQuiet     = 8 << 20
-	restQuietPart = 4
+	restQuietPart = 2
 )
 
 // rest says when to give memory back.
