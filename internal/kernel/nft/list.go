@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sextant-net/sextant/internal/kernel/netns"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -35,22 +36,28 @@ type listing struct {
 
 // present returns the families that have a table of ours in the namespace.
 func (t *Tables) present(ctx context.Context, ns string) ([]string, error) {
-	out, err := run(ctx, t.spaces, ns, "", "-j", "list", "tables")
-	if err != nil {
-		return nil, hostError("list tables", err)
-	}
-	objects, err := objectsOf(out)
+	all, err := tablesIn(ctx, t.spaces, ns)
 	if err != nil {
 		return nil, err
 	}
 	var families []string
-	for _, o := range objects {
-		if o.kind == "table" && o.Name == plan.Table && (o.Family == "inet" || o.Family == "bridge") {
+	for _, o := range all {
+		if o.Name == plan.Table && (o.Family == "inet" || o.Family == "bridge") {
 			families = append(families, o.Family)
 		}
 	}
 	slices.Sort(families)
 	return families, nil
+}
+
+// tablesIn lists the tables in a namespace, everybody's.
+func tablesIn(ctx context.Context, spaces *netns.Set, ns string) ([]object, error) {
+	out, err := run(ctx, spaces, ns, "", "-j", "list", "tables")
+	if err != nil {
+		return nil, hostError("list tables", err)
+	}
+	objects, err := objectsOf(out)
+	return slices.DeleteFunc(objects, func(o object) bool { return o.kind != "table" }), err
 }
 
 // list reads our tables; without elements if terse.
