@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -70,8 +73,7 @@ func appendGiven(b []byte, l *vnet.Lease) ([]byte, error) {
 	for _, s := range [...]string{
 		string(l.ID), string(l.Project), string(l.Network), string(l.Subnet), string(l.Port), l.Host, l.DUID, l.Client, l.Hostname, string(l.How),
 	} {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
+		b = appendText(b, s)
 	}
 	return b, nil
 }
@@ -90,8 +92,16 @@ func isPlain(l *vnet.Lease) bool {
 // appendEnded appends the entry of an address that was given back.
 func appendEnded(b []byte, e ending) []byte {
 	b = appendAddress(append(b, entryEnd), e.Address.WithZone(""))
-	b = binary.AppendUvarint(b, uint64(len(e.Network)))
-	return append(b, e.Network...)
+	return appendText(b, string(e.Network))
+}
+
+// appendText appends how long a string is and then itself, or for a UUID, as
+// most IDs are, zero and its 16 bytes; other lengths are said one too high.
+func appendText(b []byte, s string) []byte {
+	if u, err := uuid.Parse(s); err == nil && len(s) == len("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx") && strings.ToLower(s) == s {
+		return append(append(b, 0), u[:]...)
+	}
+	return append(binary.AppendUvarint(b, uint64(len(s))+1), s...)
 }
 
 // appendAddress appends how many bytes an address has, and these.
@@ -170,8 +180,10 @@ func (r *entryReader) text() string {
 		r.short, r.rest = true, nil
 		return ""
 	}
-	r.rest = r.rest[size:]
-	return string(r.bytes(n))
+	if r.rest = r.rest[size:]; n == 0 {
+		return uuid.UUID(r.bytes(16)).String()
+	}
+	return string(r.bytes(n - 1))
 }
 
 func (r *entryReader) address() netip.Addr {

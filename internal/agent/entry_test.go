@@ -80,6 +80,30 @@ func fill(t *testing.T, name string, v reflect.Value) {
 	}
 }
 
+// TestEntryOfIDs: UUIDs and what only looks like them are read as they were
+// written.
+func TestEntryOfIDs(t *testing.T) {
+	for _, id := range []vnet.ID{
+		"0b7a3c1e-5d52-4a4e-9a43-2f6a1c9be001", "0B7A3C1E-5D52-4A4E-9A43-2F6A1C9BE001", "{0b7a3c1e-5d52-4a4e-9a43-2f6a1c9be001}",
+		"0b7a3c1e5d524a4e9a432f6a1c9be001", "00000000-0000-0000-0000-000000000000", "web",
+	} {
+		l := journalLease(1)
+		l.ID, l.Network, l.Hostname = id, id, string(id)
+		b, err := appendGiven(nil, &l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		given := map[leaseKey]vnet.Lease{}
+		if readEntry(b, given); !cmp.Equal(given[keyOf(l)], l, sameAddress) {
+			t.Errorf("%s: %s", id, cmp.Diff(l, given[keyOf(l)], sameAddress))
+		}
+		readEntry(appendEnded(nil, ending{id, l.Address}), given)
+		if len(given) != 0 {
+			t.Errorf("%s was given back: %v", id, given)
+		}
+	}
+}
+
 // TestEntriesOfBefore: a journal that an older version wrote, in JSON, is read.
 func TestEntriesOfBefore(t *testing.T) {
 	a, b := journalLease(1), journalLease(2)

@@ -41,6 +41,9 @@ const (
 	journalLeases = 1 << 20  // bytes of an entry, at most
 )
 
+// journalZeros are what is written ahead, at a time.
+var journalZeros [64 << 10]byte
+
 var journalSums = crc32.MakeTable(crc32.Castagnoli)
 
 // openJournal opens or makes the file and returns what it says was given and
@@ -168,9 +171,13 @@ func (j *journal) write() error {
 // extend writes zeros ahead.
 func (j *journal) extend(to int64) error {
 	to = (to/journalAhead + 1) * journalAhead
-	_, err := j.file.WriteAt(make([]byte, to-j.room), j.room)
-	j.room = to
-	return err
+	for j.room < to {
+		n, err := j.file.WriteAt(journalZeros[:min(to-j.room, int64(len(journalZeros)))], j.room)
+		if j.room += int64(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rewind forgets everything: the store has it all.

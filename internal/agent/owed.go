@@ -220,9 +220,11 @@ func (o *owed) run(ctx context.Context) {
 func (o *owed) take() []pledge {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.writes = len(o.queue) > 0; !o.writes {
+		return nil
+	}
 	batch := o.queue
 	o.queue, o.spare = o.spare, nil
-	o.writes = len(batch) > 0
 	return batch
 }
 

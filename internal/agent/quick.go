@@ -2,7 +2,7 @@ package agent
 
 import (
 	"encoding/binary"
-	"hash/crc32"
+	"hash/maphash"
 
 	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -86,6 +86,9 @@ func saidBy(l *vnet.Lease) said {
 	return k
 }
 
+// guestSeed makes what guestSum is of this process only.
+var guestSeed = maphash.MakeSeed()
+
 // guestSum is a checksum of whose a lease is.
 func guestSum(l *vnet.Lease) uint32 {
 	var buf [192]byte
@@ -94,5 +97,5 @@ func guestSum(l *vnet.Lease) uint32 {
 	for _, s := range [...]string{string(l.Port), l.DUID, l.Client, l.Hostname, string(l.How)} {
 		b = append(append(b, s...), 0)
 	}
-	return crc32.Checksum(b, journalSums)
+	return uint32(maphash.Bytes(guestSeed, b))
 }

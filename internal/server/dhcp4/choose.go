@@ -57,6 +57,9 @@ func (e *engine) fixed(r *request) (grant, bool) {
 // reserved returns the address that is reserved for a client without one of its
 // port: by its MAC, else by its DUID, else by its name; of several, the last.
 func (e *engine) reserved(r *request) (g grant, ok bool) {
+	if !e.HasReservations() {
+		return g, false
+	}
 	for _, k := range r.reservationKeys() {
 		for a := range e.Reserved(k) {
 			if sub := e.SubnetOf(a); sub != nil && e.reaches(r, sub) {
