@@ -14,7 +14,7 @@ import (
 // is answered is that its lease survives us. That is the journal's job, which
 // makes all leases of a moment durable at once. What was given is then owed to
 // the store, which follows at its own pace: while guests come in numbers, with
-// a tenth of the time.
+// a twenty-fifth of the time.
 //
 // It also carries leases of addresses that a guest has anyway, ports and
 // reservations: these are written for people to read, and need no journal.
@@ -61,7 +61,7 @@ const (
 	// payBusy is how long after a guest came we are busy, payFactor how many
 	// times as long as paying took we then wait.
 	payBusy   = 200 * time.Millisecond
-	payFactor = 9
+	payFactor = 24
 	payAgain  = time.Second // after the store did not answer
 	// keptPledges is for how many pledges room is kept.
 	keptPledges = 512

@@ -11,10 +11,10 @@ import (
 
 // Claims makes leases durable. The agent implements it over the store.
 type Claims interface {
-	// Commit asks that the lease become durable and unique. done is called
-	// exactly once, from any goroutine, also before Commit returns; a nil error
-	// means that the lease is durable, vnet.ErrExists that somebody else has
-	// the address.
+	// Commit asks that the lease become durable and unique. done, which does not
+	// block, is called exactly once, from any goroutine, also before Commit
+	// returns; a nil error means that the lease is durable, vnet.ErrExists that
+	// somebody else has the address.
 	Commit(l vnet.Lease, done func(error))
 	// Release says that a lease that was committed ended before its time.
 	Release(l vnet.Lease)
