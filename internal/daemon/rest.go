@@ -21,7 +21,7 @@ const (
 	restEvery = 5 * time.Minute
 	// restMuch is how many bytes are much, restQuiet how few allocated within
 	// restFirst are quiet, or what part of a large heap.
-	restMuch      = 64 << 20
+	restMuch      = 16 << 20
 	restQuiet     = 8 << 20
 	restQuietPart = 2
 )

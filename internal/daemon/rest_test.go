@@ -89,10 +89,10 @@ func TestRestDue(t *testing.T) {
 			t.Errorf("step %d: due %v, want %v", i, got, step.want)
 		}
 	}
-	const much = 4 * restQuiet * restQuietPart // of which as much as four times quiet is little
-	for i, want := range []bool{false, true, false, false, true} {
+	const much = 4 * restQuiet * restQuietPart // of which more than quiet is little
+	for i, want := range []bool{false, true, false, true, false} {
 		now = now.Add(restFirst)
-		if got := r.due(now, 1<<30+uint64(i)*3*restQuiet, much); got != want {
+		if got := r.due(now, 1<<30+uint64(i)*restQuiet*3/2, much); got != want {
 			t.Errorf("a large heap, step %d: due %v, want %v", i, got, want)
 		}
 	}
