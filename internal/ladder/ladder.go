@@ -44,6 +44,12 @@ type Input struct {
 	Held []vnet.PrefixAssignment
 	// ULA is the installation's /48.
 	ULA netip.Prefix
+	// Present is the IPv6 rung on which each network of mode auto stood until
+	// now. One that is not in it makes its first choice, which acts at once.
+	Present map[vnet.ID]vnet.Egress
+	// Settle is how long an uplink must have offered what auto climbs to; 0:
+	// the constant of that name, negative: not at all.
+	Settle time.Duration
 }
 
 // Uplink is what the ladder must know of the host's ways out.
@@ -55,6 +61,12 @@ type Uplink struct {
 	// Addresses6 are the host's IPv6 addresses with which it can speak to the
 	// outside; link-local ones do not count.
 	Addresses6 []netip.Prefix
+	// Delegated are the prefixes delegated to this host, and those it was
+	// given by hand; those of other uplinks than Link6 wait for their turn.
+	Delegated []Source
+	// OnLink are the /64s that routers on Link6 advertise for
+	// autoconfiguration, in one of which the host has an address.
+	OnLink []Source
 }
 
 // Used is a prefix that somebody else has.
@@ -138,5 +150,6 @@ func Decide(in Input) Output {
 	d.warnOfFixed()
 	d.keep()
 	d.choose()
+	d.reach()
 	return d.output()
 }

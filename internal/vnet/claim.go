@@ -100,6 +100,9 @@ type PrefixAssignment struct {
 	// wall-clock deadlines; zero means no end in sight.
 	Since          time.Time `json:"since,omitzero"`
 	PreferredUntil time.Time `json:"preferredUntil,omitzero"`
+	// Cut marks a deprecated prefix that no uplink carries any more: what
+	// guests began with it cannot go on.
+	Cut bool `json:"cut,omitempty" doc:"no uplink carries it any more"`
 	ValidUntil     time.Time `json:"validUntil,omitzero"`
 }
 

@@ -1,0 +1,406 @@
+package ladder
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/sextant-net/sextant/internal/vnet"
+)
+
+// reach is an IPv6 subnet whose prefix comes from an uplink: by name, or
+// because its network has mode auto.
+type reach struct {
+	wish   *Wish
+	subnet *vnet.Subnet
+	// rungs are those that it may stand on, the highest first.
+	rungs []vnet.Egress
+	auto  bool
+	held  []vnet.PrefixAssignment // of this host, the oldest first
+
+	active *vnet.PrefixAssignment
+	source *Source // of active
+	number *uint64 // which piece of its source it had, for the next one
+	wait   *Source // what it does not climb to yet
+	short  string  // what keeps it from the rungs above
+}
+
+// reachOf returns the reach of a subnet, nil if its prefix comes from
+// elsewhere. A second subnet may ask for a prefix of its own.
+func reachOf(w *Wish, s *vnet.Subnet) *reach {
+	r := &reach{wish: w, subnet: s}
+	mode := w.mode(vnet.IPv6)
+	switch {
+	case s.Family != vnet.IPv6 || !mode.Addressed():
+		return nil
+	case s.Source == vnet.SourceProxied, s.Primary && mode == vnet.EgressProxied:
+		r.rungs = []vnet.Egress{vnet.EgressProxied}
+	case s.Primary && mode == vnet.EgressNPTv6:
+		r.rungs = []vnet.Egress{vnet.EgressNPTv6}
+	case s.Source == vnet.SourceDelegated, s.Primary && mode == vnet.EgressDelegated:
+		r.rungs = []vnet.Egress{vnet.EgressDelegated}
+	case s.Primary && mode == vnet.EgressAuto:
+		r.rungs, r.auto = []vnet.Egress{vnet.EgressDelegated, vnet.EgressProxied}, true
+	default:
+		return nil
+	}
+	return r
+}
+
+// height orders the rungs of auto.
+func height(e vnet.Egress) int {
+	return slices.Index([]vnet.Egress{vnet.EgressULA, vnet.EgressNAT66, vnet.EgressProxied, vnet.EgressDelegated}, e)
+}
+
+// reach decides the prefixes that come from uplinks, and with them the rungs
+// of auto.
+func (d *decider) reach() {
+	// Those of another uplink than the one that packets leave by are of no
+	// use: its provider drops them.
+	usable := func(all []Source) []Source {
+		return slices.DeleteFunc(sources(all, d.in.Now), func(s Source) bool { return s.Link != "" && s.Link != d.in.Uplink.Link6 })
+	}
+	u := &uplifts{d: d, delegated: usable(d.in.Uplink.Delegated), onLink: usable(d.in.Uplink.OnLink), taken: map[netip.Prefix]*reach{}}
+	for _, r := range d.reaches {
+		u.keep(r)
+	}
+	order := slices.Clone(d.reaches)
+	slices.SortStableFunc(order, first)
+	for _, r := range order {
+		if !r.wish.Stopped {
+			u.choose(r)
+		}
+	}
+	for _, r := range d.reaches {
+		u.tell(r)
+	}
+}
+
+// first orders those that may have to share: who has one keeps it, the oldest
+// first; then who asks by name; then by number.
+func first(a, b *reach) int {
+	rank := func(r *reach) int {
+		switch {
+		case r.active != nil:
+			return 0
+		case !r.auto:
+			return 1
+		}
+		return 2
+	}
+	c := rank(a) - rank(b)
+	if c == 0 && a.active != nil {
+		c = a.active.Since.Compare(b.active.Since)
+	}
+	return cmp.Or(c, a.wish.Number-b.wish.Number, cmp.Compare(a.subnet.ID, b.subnet.ID))
+}
+
+// uplifts is what the uplinks offer, and who has which of it.
+type uplifts struct {
+	d                 *decider
+	delegated, onLink []Source
+	taken             map[netip.Prefix]*reach // /64s of delegated prefixes
+}
+
+// keep goes through what a subnet holds: what an uplink still offers stays,
+// the rest ends in its time.
+func (u *uplifts) keep(r *reach) {
+	d := u.d
+	// The active one first: a deprecated one comes back only beside none.
+	slices.SortStableFunc(r.held, func(a, b vnet.PrefixAssignment) int {
+		return stateOrder(a.State) - stateOrder(b.State)
+	})
+	for _, h := range r.held {
+		switch {
+		case h.State == vnet.PrefixExpired, !h.ValidUntil.IsZero() && !d.in.Now.Before(h.ValidUntil), !h.Prefix.IsValid():
+			d.out.Release = append(d.out.Release, h)
+		case r.wish.Stopped:
+			d.hold(h, false)
+		case h.State == vnet.PrefixDeprecated:
+			u.past(r, h)
+		case r.active != nil:
+			u.deprecate(r, h, "is one too many beside "+r.active.Prefix.String())
+		case !slices.Contains(r.rungs, h.Rung):
+			u.deprecate(r, h, "is of a mode that the network no longer has")
+		default:
+			u.keepActive(r, h)
+		}
+	}
+	r.held = nil
+}
+
+func stateOrder(s vnet.PrefixState) int {
+	return slices.Index([]vnet.PrefixState{vnet.PrefixActive, vnet.PrefixDeprecated, vnet.PrefixExpired}, s)
+}
+
+// past goes on with a deprecated prefix, or makes it the active one again when
+// the uplink offers it again: guests have addresses in it already.
+func (u *uplifts) past(r *reach, h vnet.PrefixAssignment) {
+	if s := u.sourceOf(h.Rung, h.Prefix); s != nil && r.active == nil && slices.Contains(r.rungs, h.Rung) && u.taken[h.Prefix] == nil &&
+		!u.waits(r, h.Rung, s) {
+		h.State, h.Since, h.Cut = vnet.PrefixActive, u.d.in.Now, false
+		u.activate(r, h, s, true)
+		return
+	}
+	r.remember(u, &h)
+	cut := u.cut(h)
+	changed := cut != h.Cut
+	h.Cut = cut
+	u.d.hold(h, changed)
+}
+
+// keepActive keeps what is active if an uplink offers it still.
+func (u *uplifts) keepActive(r *reach, h vnet.PrefixAssignment) {
+	s := u.sourceOf(h.Rung, h.Prefix)
+	switch {
+	case s == nil:
+		u.deprecate(r, h, "is not offered by an uplink any more")
+		return
+	case h.Rung != vnet.EgressProxied && u.taken[h.Prefix] != nil:
+		u.deprecate(r, h, "is network "+u.taken[h.Prefix].wish.Name+"'s")
+		return
+	}
+	u.activate(r, h, s, false)
+}
+
+// activate makes h the active prefix of r, with the deadlines of its source.
+func (u *uplifts) activate(r *reach, h vnet.PrefixAssignment, s *Source, changed bool) {
+	if scope := r.wish.scope(); scopeOr(h.Scope) != scope || h.Network != r.wish.Network {
+		h.Scope, h.Network, changed = scope, r.wish.Network, true
+	}
+	if !fresh(h.PreferredUntil, s.PreferredUntil, u.d.in.Now) || !fresh(h.ValidUntil, s.ValidUntil, u.d.in.Now) {
+		h.PreferredUntil, h.ValidUntil, changed = s.PreferredUntil, s.ValidUntil, true
+	}
+	r.active, r.source = &h, s
+	r.remember(u, &h)
+	if h.Rung != vnet.EgressProxied {
+		u.taken[h.Prefix] = r
+	}
+	u.d.out.Held = append(u.d.out.Held, h) // its end is looked at when it comes: the source is usually refreshed
+	if changed {
+		u.d.out.Claim = append(u.d.out.Claim, h)
+	}
+}
+
+// fresh reports whether a deadline that is kept may stand for the true one: it
+// must not be later, and not have less than half the time left. Sources are
+// refreshed every few minutes, which is not worth a write for each network.
+func fresh(kept, truth, now time.Time) bool {
+	if truth.IsZero() || kept.IsZero() {
+		return truth.IsZero() && kept.IsZero()
+	}
+	return !kept.After(truth) && kept.Sub(now) >= truth.Sub(now)/2
+}
+
+// remember notes which piece of its source the subnet has or had.
+func (r *reach) remember(u *uplifts, h *vnet.PrefixAssignment) {
+	if h.Rung == vnet.EgressProxied || r.number != nil && r.active != h {
+		return
+	}
+	for _, s := range u.d.in.Uplink.Delegated {
+		if s.holds(h.Prefix) {
+			n := index(s.Prefix, h.Prefix)
+			r.number = &n
+			return
+		}
+	}
+	// Its source is gone. Providers delegate prefixes whose length is a
+	// multiple of 4 or 8; what varies below a /56 is most probably ours.
+	n := index(netip.PrefixFrom(h.Prefix.Addr(), 56), h.Prefix)
+	r.number = &n
+}
+
+// sourceOf is who offers a prefix on a rung.
+func (u *uplifts) sourceOf(rung vnet.Egress, p netip.Prefix) *Source {
+	list := u.delegated
+	if rung == vnet.EgressProxied {
+		list = u.onLink
+	}
+	for i := range list {
+		if rung == vnet.EgressProxied && list[i].Prefix == p || rung != vnet.EgressProxied && list[i].holds(p) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// cut reports whether no uplink carries a prefix any more, not even for what
+// was begun with it.
+func (u *uplifts) cut(h vnet.PrefixAssignment) bool {
+	list := u.d.in.Uplink.Delegated
+	if h.Rung == vnet.EgressProxied {
+		list = u.d.in.Uplink.OnLink
+	}
+	return !slices.ContainsFunc(list, func(s Source) bool {
+		return (s.Link == "" || s.Link == u.d.in.Uplink.Link6) && s.holds(h.Prefix) && (s.ValidUntil.IsZero() || u.d.in.Now.Before(s.ValidUntil))
+	})
+}
+
+// deprecate gives an active prefix its end.
+func (u *uplifts) deprecate(r *reach, h vnet.PrefixAssignment, why string) {
+	d := u.d
+	r.remember(u, &h)
+	until := d.in.Now.Add(max(MaxDeprecated, r.subnet.Advertise.Valid.Std()))
+	if h.ValidUntil.IsZero() || h.ValidUntil.After(until) {
+		h.ValidUntil = until
+	}
+	h.State, h.Since, h.PreferredUntil = vnet.PrefixDeprecated, d.in.Now, d.in.Now
+	h.Cut = u.cut(h)
+	d.out.Moves = append(d.out.Moves, Move{Network: r.wish.Network, Subnet: h.Subnet, From: h.Prefix, Because: why})
+	d.hold(h, true)
+}
+
+// choose finds the highest rung that the subnet may stand on now.
+func (u *uplifts) choose(r *reach) {
+	for _, rung := range r.rungs {
+		if r.active != nil && r.active.Rung == rung {
+			return
+		}
+		p, s, why := u.offer(r, rung)
+		if s == nil {
+			r.short = join(r.short, why)
+			continue
+		}
+		if u.waits(r, rung, s) {
+			r.wait = s
+			continue
+		}
+		u.take(r, rung, p, s)
+		return
+	}
+	if r.active != nil { // on a rung that is no longer among its own
+		u.drop(r, "is of a rung that is left")
+	}
+}
+
+// waits reports whether auto must not climb to the source yet, and sees to it
+// that it is asked again.
+func (u *uplifts) waits(r *reach, rung vnet.Egress, s *Source) bool {
+	d := u.d
+	present, stood := d.in.Present[r.wish.Network]
+	settle := cmp.Or(d.in.Settle, Settle)
+	if !r.auto || !stood || height(rung) <= height(present) || settle < 0 {
+		return false
+	}
+	at := s.Since.Add(settle)
+	if !d.in.Now.Before(at) {
+		return false
+	}
+	if d.out.Next.IsZero() || at.Before(d.out.Next) {
+		d.out.Next = at
+	}
+	return true
+}
+
+// take makes a prefix the subnet's own.
+func (u *uplifts) take(r *reach, rung vnet.Egress, p netip.Prefix, s *Source) {
+	if r.active != nil {
+		u.drop(r, "has a better one in its place")
+	}
+	a := vnet.PrefixAssignment{
+		Meta:    vnet.Meta{Project: r.subnet.Project},
+		Network: r.wish.Network, Subnet: r.subnet.ID, Host: u.d.in.Host, Family: vnet.IPv6, Prefix: p,
+		Scope: r.wish.scope(), Rung: rung, State: vnet.PrefixActive, Since: u.d.in.Now,
+	}
+	a.PreferredUntil, a.ValidUntil = s.PreferredUntil, s.ValidUntil
+	for i := range u.d.out.Moves {
+		if m := &u.d.out.Moves[i]; m.Subnet == r.subnet.ID && !m.To.IsValid() {
+			m.To = p
+		}
+	}
+	u.activate(r, a, s, true)
+}
+
+// drop takes back that a prefix is active.
+func (u *uplifts) drop(r *reach, why string) {
+	h := *r.active
+	same := func(a vnet.PrefixAssignment) bool {
+		return a.ID == h.ID && a.Prefix == h.Prefix && a.Subnet == h.Subnet
+	}
+	u.d.out.Held = slices.DeleteFunc(u.d.out.Held, same)
+	u.d.out.Claim = slices.DeleteFunc(u.d.out.Claim, same)
+	delete(u.taken, h.Prefix)
+	r.active, r.source = nil, nil
+	u.deprecate(r, h, why)
+}
+
+// offer finds a prefix for the subnet on a rung, or says why there is none.
+func (u *uplifts) offer(r *reach, rung vnet.Egress) (netip.Prefix, *Source, string) {
+	if rung == vnet.EgressProxied {
+		if len(u.onLink) == 0 {
+			return netip.Prefix{}, nil, "no router on the uplink advertises a /64 that could be shared"
+		}
+		return u.onLink[0].Prefix, &u.onLink[0], ""
+	}
+	if len(u.delegated) == 0 {
+		return netip.Prefix{}, nil, "no prefix is delegated to this host"
+	}
+	for i := range u.delegated {
+		if p, ok := u.free(r, &u.delegated[i]); ok {
+			return p, &u.delegated[i], ""
+		}
+	}
+	return netip.Prefix{}, nil, fmt.Sprintf("every /64 of %s is in use; a shorter delegation would lift it", u.delegated[0].named())
+}
+
+// mostTries bounds the search for a free /64.
+const mostTries = 1 << 16
+
+// free finds a /64 of a source that nobody has: the one with the number that
+// the subnet had, else with its network's number, else the next.
+func (u *uplifts) free(r *reach, s *Source) (netip.Prefix, bool) {
+	n := s.pieces()
+	at := uint64(max(r.wish.Number, 0))
+	if r.number != nil {
+		at = *r.number
+	}
+	firm := &u.d.scope(r.wish.Scope).firm
+	for i := range min(n, mostTries) {
+		p, ok := s.piece((at + i) % n)
+		if !ok || u.taken[p] != nil {
+			continue
+		}
+		if _, clashes := clash(firm, p, r.subnet.ID); clashes {
+			continue
+		}
+		return p, true
+	}
+	return netip.Prefix{}, false
+}
+
+// tell says on which rung the subnet's network stands, and why.
+func (u *uplifts) tell(r *reach) {
+	if !r.subnet.Primary {
+		return
+	}
+	dec := u.d.decisions[r.wish.Network]
+	if r.active != nil {
+		dec.Rung6 = r.active.Rung
+		dec.Why6 = fmt.Sprintf("%s: %s", dec.Rung6, r.source.named())
+		if !r.auto {
+			dec.Why6 = fmt.Sprintf("%s: by name; %s", dec.Rung6, r.source.named())
+		}
+	} else if r.auto && r.short != "" {
+		dec.Why6 = u.d.in.Uplink.below(r.short)
+	} else if !r.auto {
+		dec.Why6 = fmt.Sprintf("%s: by name; but %s", dec.Rung6, r.short)
+		dec.Problems = append(dec.Problems, vnet.Problem{Kind: vnet.ErrUnavailable, Field: "ipv6", Family: vnet.IPv6, Msg: r.short, Hint: "say ipv6=auto to have what the uplink carries"})
+	}
+	if r.wait != nil {
+		dec.Why6 = join(dec.Why6, fmt.Sprintf("%s has just come and is taken when it stays", r.wait.named()))
+	} else if r.active != nil && r.auto && r.short != "" {
+		dec.Why6 = join(dec.Why6, r.short)
+	}
+}
+
+func join(a, b string) string {
+	switch {
+	case a == "":
+		return b
+	case b == "":
+		return a
+	}
+	return a + "; " + b
+}
