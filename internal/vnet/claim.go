@@ -102,8 +102,8 @@ type PrefixAssignment struct {
 	PreferredUntil time.Time `json:"preferredUntil,omitzero"`
 	// Cut marks a deprecated prefix that no uplink carries any more: what
 	// guests began with it cannot go on.
-	Cut bool `json:"cut,omitempty" doc:"no uplink carries it any more"`
-	ValidUntil     time.Time `json:"validUntil,omitzero"`
+	Cut        bool      `json:"cut,omitempty" doc:"no uplink carries it any more"`
+	ValidUntil time.Time `json:"validUntil,omitzero"`
 }
 
 // Kind is KindAssignment.
