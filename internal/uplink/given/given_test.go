@@ -3,6 +3,7 @@ package given
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -108,7 +109,7 @@ func (r *rig) gives(t *testing.T, want string, notes int) {
 	for _, d := range r.Delegations() {
 		s := d.Prefix.String()
 		if !d.ValidUntil.IsZero() {
-			s += fmt.Sprintf(" %.0f", d.ValidUntil.Sub(r.clock().Wall).Seconds())
+			s += fmt.Sprintf(" %.0f", math.Ceil(d.ValidUntil.Sub(r.clock().Wall).Seconds()))
 		}
 		got = append(got, s)
 	}
