@@ -45,6 +45,7 @@ type router struct {
 	vnet.HeardRouter
 	heard  time.Time
 	seen   time.Time // when it was last looked at
+	again  bool      // heard more than once
 	dns    time.Time // end of its resolvers and search domains
 	pref64 time.Time
 }
@@ -93,8 +94,7 @@ func (t *Table) Hear(link string, from netip.Addr, hopLimit int, mac vnet.MAC, b
 	return isNew || before != r.gist(), notes, nil
 }
 
-// router returns the entry of a router. Of too many, the one that is no
-// default router and was heard the longest ago makes room.
+// router returns the entry of a router. Of too many, one makes room.
 func (t *Table) router(link string, from netip.Addr, now time.Time) (r *router, isNew bool) {
 	l := t.links[link]
 	if l == nil {
@@ -102,13 +102,13 @@ func (t *Table) router(link string, from netip.Addr, now time.Time) (r *router, 
 		t.links[link] = l
 	}
 	if r := l[from]; r != nil {
+		r.again = true
 		return r, false
 	}
 	if len(l) >= maxRouters {
 		var last *router
 		for _, o := range l {
-			if last == nil || o.Until.IsZero() != last.Until.IsZero() && o.Until.IsZero() ||
-				o.Until.IsZero() == last.Until.IsZero() && o.heard.Before(last.heard) {
+			if last == nil || o.before(last) {
 				last = o
 			}
 		}
@@ -117,6 +117,19 @@ func (t *Table) router(link string, from netip.Addr, now time.Time) (r *router, 
 	r = &router{HeardRouter: vnet.HeardRouter{Address: from, Since: now}}
 	l[from] = r
 	return r, true
+}
+
+// before reports whether r makes room rather than o does: one that is no
+// default router, then one that was heard only once, as those are that a flood
+// invents, then the one that was heard the longest ago.
+func (r *router) before(o *router) bool {
+	switch {
+	case r.Until.IsZero() != o.Until.IsZero():
+		return r.Until.IsZero()
+	case r.again != o.again:
+		return o.again
+	}
+	return r.heard.Before(o.heard)
 }
 
 // take reads everything but the prefixes.
@@ -282,6 +295,47 @@ func (t *Table) Next(now time.Time) (at time.Time, ok bool) {
 
 // Forget drops what was heard on a link that is gone, or is another one now.
 func (t *Table) Forget(link string) { delete(t.links, link) }
+
+// Drop forgets the routers of a link that were not heard since a moment, if
+// others were: the link leads elsewhere now. Where nobody was heard, nothing
+// is known to be over. It reports whether anything was forgotten.
+func (t *Table) Drop(link string, since time.Time) bool {
+	l := t.links[link]
+	var old []netip.Addr
+	for a, r := range l {
+		if r.heard.Before(since) {
+			old = append(old, a)
+		}
+	}
+	if len(old) == len(l) {
+		return false
+	}
+	for _, a := range old {
+		delete(l, a)
+	}
+	return len(old) > 0
+}
+
+// Knows reports whether a router was heard on a link.
+func (t *Table) Knows(link string, from netip.Addr) bool { return t.links[link][from] != nil }
+
+// Shift moves every moment with the wall clock that somebody set.
+func (t *Table) Shift(by time.Duration) {
+	for _, l := range t.links {
+		for _, r := range l {
+			moments := []*time.Time{&r.Since, &r.Until, &r.heard, &r.seen, &r.dns, &r.pref64}
+			for i := range r.Prefixes {
+				p := &r.Prefixes[i]
+				moments = append(moments, &p.Since, &p.PreferredUntil, &p.ValidUntil)
+			}
+			for _, m := range moments {
+				if !m.IsZero() {
+					*m = m.Add(by)
+				}
+			}
+		}
+	}
+}
 
 // Routers returns what is known of a link's routers: default routers first,
 // then in the order in which they were first heard.

@@ -221,3 +221,61 @@ func FuzzHear(f *testing.F) {
 		t.Error("it never ends")
 	})
 }
+
+// TestFloodSparesTheKnown: routers that a flood invents are heard once and
+// must not push out the one that is there.
+func TestFloodSparesTheKnown(t *testing.T) {
+	table := New()
+	now := time.Unix(1700000000, 0)
+	b, err := ndp.MarshalMessage(&ndp.RouterAdvertisement{RouterLifetime: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hear := func(from string) {
+		t.Helper()
+		now = now.Add(time.Second)
+		if _, _, err := table.Hear("eth0", netip.MustParseAddr(from), 255, vnet.MAC{}, b, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear("fe80::1")
+	hear("fe80::1")
+	for n := range 100 {
+		hear(fmt.Sprintf("fe80::bad:%x", n))
+	}
+	if got := table.Routers("eth0"); len(got) != maxRouters || !table.Knows("eth0", netip.MustParseAddr("fe80::1")) {
+		t.Errorf("%d routers, %+v", len(got), got)
+	}
+}
+
+// TestMoved: after a link was down, those that are not heard again are dropped
+// if somebody else is; and a wall clock that is set changes nothing.
+func TestMoved(t *testing.T) {
+	table := New()
+	now := time.Unix(1700000000, 0)
+	b, err := ndp.MarshalMessage(&ndp.RouterAdvertisement{RouterLifetime: time.Hour, Options: []ndp.Option{
+		&ndp.PrefixInformation{PrefixLength: 64, Prefix: netip.MustParseAddr("2001:db8::"), OnLink: true, ValidLifetime: time.Hour, PreferredLifetime: time.Hour},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"fe80::1", "fe80::2"} {
+		if _, _, err := table.Hear("eth0", netip.MustParseAddr(from), 255, vnet.MAC{}, b, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	up := now.Add(time.Minute)
+	if table.Drop("eth0", up) || len(table.Routers("eth0")) != 2 {
+		t.Errorf("nobody was heard, and %v is left", table.Routers("eth0"))
+	}
+	if _, _, err := table.Hear("eth0", netip.MustParseAddr("fe80::2"), 255, vnet.MAC{}, b, up); err != nil {
+		t.Fatal(err)
+	}
+	if !table.Drop("eth0", up) || len(table.Routers("eth0")) != 1 || table.Knows("eth0", netip.MustParseAddr("fe80::1")) {
+		t.Errorf("%v", table.Routers("eth0"))
+	}
+	table.Shift(24 * time.Hour)
+	if table.Expire(up.Add(24*time.Hour+time.Minute)) || len(table.Routers("eth0")[0].Prefixes) != 1 {
+		t.Errorf("%v", table.Routers("eth0"))
+	}
+}
