@@ -23,7 +23,8 @@ const perTurn = 64
 type Config struct {
 	InNS listen.InNS
 	Log  *slog.Logger // nil: discard
-	// Event, if set, is told what happens to addresses; it may call the Server.
+	// Event, if set, is told what happens to addresses, by the one reader: it
+	// may call the Server, but for Close, and must not take long.
 	Event func(Event)
 	// Boot is the time since boot; nil: CLOCK_BOOTTIME.
 	Boot func() time.Duration
@@ -258,23 +259,35 @@ func (s *Server) turn(ready []unix.EpollEvent, buf []byte) bool {
 			s.read(p, buf, now)
 		}
 	}
-	wait := s.lookAll(now)
+	s.lookAll(now)
 	for _, up := range s.uplinks {
-		at, ok := up.engine.deadline()
-		if ok && at <= now {
+		if at, ok := up.engine.deadline(); ok && at <= now {
 			s.do(up, up.engine.tick(now))
-			at, ok = up.engine.deadline()
-		}
-		if ok {
-			wait = min(wait, at-now)
 		}
 	}
 	s.tellEvents()
 	if s.closed {
 		return false
 	}
-	_ = s.poll.until(time.Now().Add(max(wait, time.Millisecond)))
+	_ = s.poll.until(time.Now().Add(s.wait(s.cfg.Boot())))
 	return true
+}
+
+// wait is how long nothing is due. It is called last, with the lock held from
+// then on: what others say afterwards pokes.
+func (s *Server) wait(now time.Duration) time.Duration {
+	wait := listen.PollLinks
+	for _, up := range s.uplinks {
+		if at, ok := up.engine.deadline(); ok {
+			wait = min(wait, at-now)
+		}
+		for _, p := range up.ports {
+			if !p.linked && p.mac {
+				wait = min(wait, lookMissing)
+			}
+		}
+	}
+	return max(wait, time.Millisecond)
 }
 
 // tellEvents tells what happened, with the lock released meanwhile.
@@ -293,10 +306,8 @@ func (s *Server) tellEvents() {
 	}
 }
 
-// lookAll looks for the links whose time has come, and says when the next's
-// does.
-func (s *Server) lookAll(now time.Duration) (wait time.Duration) {
-	wait = listen.PollLinks
+// lookAll looks for the links whose time has come.
+func (s *Server) lookAll(now time.Duration) {
 	all := now-s.polled >= listen.PollLinks
 	if all {
 		s.polled = now
@@ -306,12 +317,8 @@ func (s *Server) lookAll(now time.Duration) (wait time.Duration) {
 			if all || !p.linked && now-p.looked >= lookMissing {
 				s.look(p, now)
 			}
-			if !p.linked && p.mac {
-				wait = lookMissing
-			}
 		}
 	}
-	return wait
 }
 
 // look looks for a port's link.
