@@ -272,24 +272,30 @@ func TestKernelPickyProvider(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "ping", "nft")
 	l := newLab(t)
-	rules := "table netdev picky { chain in { type filter hook ingress device host priority 0; ether saddr != " + hostMAC.String() + " counter drop; } }"
-	if out, err := l.lan.Try("nft", rules); err != nil {
+	rules := "table netdev picky { chain in { type filter hook ingress device host priority 0; ether saddr != " + hostMAC.String() + " counter drop; }; " +
+		"chain probes { type filter hook ingress device isp priority 0; ether daddr " + hostMAC.String() + " icmpv6 type nd-neighbor-solicit counter; }; }"
+	if out, err := l.lan.Try("nft", "table netdev any { chain in { type filter hook ingress device host priority 0; }; }"); err != nil {
 		netnstest.Skip(t, "needs nftables' netdev family: %s", out)
 	}
+	l.lan.Run("nft", rules)
 	l.isp.Run("sysctl", "-qw", "net.ipv6.neigh.eth0.base_reachable_time_ms=500", "net.ipv6.neigh.eth0.delay_first_probe_time=1",
-		"net.ipv6.neigh.eth0.gc_stale_time=1", "net.ipv6.neigh.default.gc_interval=1", "net.ipv6.neigh.eth0.retrans_time_ms=300")
+		"net.ipv6.neigh.eth0.gc_stale_time=1", "net.ipv6.neigh.eth0.retrans_time_ms=300")
 	l.serve(t)
 	l.slaac(t)
 	reaches(t, l.g1, distant)
 	reaches(t, l.isp, slaac1)
 	l.isp.Run("ip", "-6", "neigh", "flush", "dev", "eth0")
 	reaches(t, l.isp, slaac1)
-	// Probes come by unicast while traffic flows.
-	if out, err := l.isp.Try("ping", "-6", "-n", "-c", "40", "-i", "0.2", "-W", "3", slaac1.String()); err != nil || !strings.Contains(out, " 0% packet loss") {
+	// The provider probes by unicast while it answers: ping itself would confirm
+	// its neighbour.
+	if out, err := l.g1.Try("ping", "-6", "-n", "-c", "40", "-i", "0.2", "-W", "3", distant.String()); err != nil || !strings.Contains(out, " 0% packet loss") {
 		t.Errorf("%v: %s", err, out)
 	}
-	if out := l.lan.Run("nft", "list", "table", "netdev", "picky"); !strings.Contains(out, "counter packets 0 ") {
+	if out := l.lan.Run("nft", "list", "chain", "netdev", "picky", "in"); !strings.Contains(out, "counter packets 0 ") {
 		t.Errorf("frames came from another MAC:\n%s", out)
+	}
+	if out := l.lan.Run("nft", "list", "chain", "netdev", "picky", "probes"); strings.Contains(out, "counter packets 0 ") {
+		t.Errorf("the provider never probed:\n%s", out)
 	}
 }
 
