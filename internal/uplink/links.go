@@ -63,7 +63,8 @@ type Links struct {
 	held  map[string]*pd.Held // of links that are not there now
 	last  pd.Instant          // of the last work
 	tell  tellable
-	port  int // the bound UDP port; -1: not bound
+	port  int           // the bound UDP port; -1: not bound
+	look  time.Duration // when to look next for others who have it
 }
 
 // New returns links that hear nothing until Run.
@@ -243,6 +244,10 @@ func (l *Links) poke() {
 	}
 }
 
+// lookForOthers is how often it is looked whether another client has come to
+// the port that is held.
+const lookForOthers = 2 * time.Second
+
 // resumed is a gap between two moments of work that no load explains: the
 // process was frozen, or the host slept.
 const resumed = 15 * time.Second
@@ -275,6 +280,15 @@ func (l *Links) work(now pd.Instant) time.Duration {
 	}
 	if !asking {
 		l.leavePort()
+	}
+	if l.port >= 0 && now.Boot >= l.look {
+		l.look = now.Boot + lookForOthers
+		_ = l.cfg.InNS(func() error {
+			if portShared() {
+				l.leavePort()
+			}
+			return nil
+		})
 	}
 	return max(next-now.Boot, time.Millisecond)
 }

@@ -20,8 +20,9 @@ import (
 // must reach it: the socket is bound to the least exact address, which any
 // exacter one beats, and to the head of the list of equal ones goes who comes
 // later; where equal ones share by SO_REUSEPORT, the program lets the second.
+// What is left (one with SO_REUSEPORT, and for IPv4, too) is found by portShared.
 func holdPort() (fd int, held bool, err error) {
-	if b, err := os.ReadFile("/proc/thread-self/net/udp6"); err == nil && portTaken(string(b), clientPort) {
+	if b, err := os.ReadFile("/proc/thread-self/net/udp6"); err == nil && portHolders(string(b), clientPort) > 0 {
 		return -1, false, nil
 	}
 	fd, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -62,17 +63,24 @@ func setUpPort(fd int) error {
 	return nil
 }
 
-// portTaken reads from the kernel's socket table whether a port is bound.
-func portTaken(table string, port int) bool {
+// portShared reports whether another client has come beside our socket.
+func portShared() bool {
+	b, err := os.ReadFile("/proc/thread-self/net/udp6")
+	return err == nil && portHolders(string(b), clientPort) > 1
+}
+
+// portHolders reads from the kernel's socket table how many sockets are bound
+// to a port.
+func portHolders(table string, port int) (n int) {
 	want := strings.ToUpper(strconv.FormatInt(int64(port)+0x10000, 16)[1:])
 	for line := range strings.Lines(table) {
 		if f := strings.Fields(line); len(f) > 1 {
 			if _, p, ok := strings.Cut(f[1], ":"); ok && p == want {
-				return true
+				n++
 			}
 		}
 	}
-	return false
+	return n
 }
 
 // Flags of an address in the kernel's table (linux/if_addr.h).

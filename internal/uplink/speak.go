@@ -75,14 +75,8 @@ func (l *Links) ask(k *link, now pd.Instant) {
 		l.did(k, k.client.Start(now))
 		return
 	}
-	l.tick(k, now)
-}
-
-// tick calls the client when it wants to be called.
-func (l *Links) tick(k *link, now pd.Instant) {
-	if at, ok := k.client.Deadline(now); ok && at <= now.Boot {
-		l.did(k, k.client.Tick(now))
-	}
+	// Also while nothing is due: it follows a wall clock that is set.
+	l.did(k, k.client.Tick(now))
 }
 
 // giveBack releases what is held on a link where none is wished any more.
@@ -106,7 +100,7 @@ func (l *Links) giveBack(k *link, now pd.Instant) {
 	if !l.releasing(k) {
 		l.did(k, k.client.Release(now))
 	}
-	l.tick(k, now)
+	l.did(k, k.client.Tick(now))
 	if k.client.State() == pd.Stopped {
 		k.client, k.started = nil, false
 		l.tell.Held = add(l.tell.Held, k.Name)

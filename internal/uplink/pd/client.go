@@ -97,8 +97,10 @@ func (c *Client) Start(now Instant) Step {
 		c.begin(Rebinding, confirming, now.Boot, "what is held is to be confirmed")
 		return out.and(c.Tick(now))
 	}
-	out.Changed = out.Changed || c.held != nil
-	c.held = nil
+	if c.held != nil {
+		c.held, out.Changed = nil, true
+		c.note(&out, noteOver)
+	}
 	c.solicit(now, "nothing is held")
 	return out
 }
@@ -237,11 +239,14 @@ func (c *Client) expire(now Instant, out *Step) bool {
 	}
 	c.held, out.Changed = nil, true
 	if c.state != Stopped {
-		c.note(out, "the delegated prefix has run out and was not renewed")
+		c.note(out, noteOver)
 		c.solicit(now, "valid lifetime over")
 	}
 	return true
 }
+
+// noteOver is said when guests lose what they had.
+const noteOver = "the delegated prefix has run out and was not renewed"
 
 // giveUp ends what was tried often enough.
 func (c *Client) giveUp(now Instant, out *Step) {
@@ -317,69 +322,6 @@ func (c *Client) Receive(b []byte, now Instant) (Step, error) {
 		return out, errForeign
 	}
 	return out, nil
-}
-
-// advertised keeps the best of the servers that answer (section 18.2.9).
-func (c *Client) advertised(a *answer, now Instant, out *Step) {
-	prefixes, notes := take(a, now.Wall)
-	for _, n := range notes {
-		c.note(out, n)
-	}
-	if len(prefixes) == 0 {
-		if a.iaStatus == iana.StatusNoPrefixAvail || a.status == iana.StatusNoPrefixAvail {
-			c.note(out, "the provider's server has no prefix for us (NoPrefixAvail)")
-		}
-		return
-	}
-	if c.best == nil || c.better(a, c.best) {
-		c.best = a
-	}
-	// The first wait is for all servers; one with the highest preference, or
-	// one that comes later, is taken at once.
-	if a.preference == 255 || c.timer.count > 1 {
-		c.choose(now)
-		out.Send = append(out.Send, c.message(now))
-		c.timer.sent(now.Boot)
-	}
-}
-
-// better reports whether a is to be preferred to b: one that has not refused
-// us, the server's own preference, then what is more like our hint, then more
-// room.
-func (c *Client) better(a, b *answer) bool {
-	if ra, rb := bytes.Equal(a.server, c.refused), bytes.Equal(b.server, c.refused); ra != rb {
-		return rb
-	}
-	if a.preference != b.preference {
-		return a.preference > b.preference
-	}
-	if ha, hb := c.asHinted(a), c.asHinted(b); ha != hb {
-		return ha
-	}
-	return widest(a) < widest(b)
-}
-
-func (c *Client) asHinted(a *answer) bool {
-	for _, p := range a.prefixes {
-		if c.cfg.Hint.IsValid() && (p.prefix.Masked() == c.cfg.Hint || c.cfg.Hint.Addr().IsUnspecified() && p.prefix.Bits() == c.cfg.Hint.Bits()) {
-			return true
-		}
-	}
-	return false
-}
-
-// widest is the length of the shortest prefix.
-func widest(a *answer) int {
-	n := 128
-	for _, p := range a.prefixes {
-		n = min(n, p.prefix.Bits())
-	}
-	return n
-}
-
-// choose goes on with the best server.
-func (c *Client) choose(now Instant) {
-	c.begin(Requesting, requesting, now.Boot, "the best server is chosen")
 }
 
 // replied takes a Reply (section 18.2.10.1).
