@@ -242,7 +242,7 @@ func (u *uplifts) cut(h vnet.PrefixAssignment) bool {
 func (u *uplifts) deprecate(r *reach, h vnet.PrefixAssignment, why string) {
 	d := u.d
 	r.remember(u, &h)
-	until := d.in.Now.Add(max(MaxDeprecated, r.subnet.Advertise.Valid.Std()))
+	until := d.in.Now.Add(grace(r.wish, r.subnet))
 	if h.ValidUntil.IsZero() || h.ValidUntil.After(until) {
 		h.ValidUntil = until
 	}

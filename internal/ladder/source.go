@@ -10,17 +10,10 @@ import (
 	"github.com/sextant-net/sextant/internal/ipam"
 )
 
-// Times of the IPv6 ladder.
-const (
-	// Settle is how long auto waits before it climbs to what an uplink newly
-	// offers, if Input.Settle says nothing else: a flapping uplink must not
-	// make guests flap. It descends at once.
-	Settle = 30 * time.Second
-	// MaxDeprecated is how long guests may go on with a prefix that was taken
-	// from the host without notice (RFC 9096 section 3.5: ND_VALID_LIMIT is
-	// less; what is promised by DHCPv6 ends with it, too).
-	MaxDeprecated = 2 * time.Hour
-)
+// Settle is how long auto waits before it climbs to what an uplink newly
+// offers, if Input.Settle says nothing else: a flapping uplink must not make
+// guests flap. It descends at once.
+const Settle = 30 * time.Second
 
 // Source is a prefix that an uplink offers for guests.
 type Source struct {
