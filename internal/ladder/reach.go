@@ -173,6 +173,9 @@ func (u *uplifts) activate(r *reach, h vnet.PrefixAssignment, s *Source, changed
 	if !fresh(h.PreferredUntil, s.PreferredUntil, u.d.in.Now) || !fresh(h.ValidUntil, s.ValidUntil, u.d.in.Now) {
 		h.PreferredUntil, h.ValidUntil, changed = s.PreferredUntil, s.ValidUntil, true
 	}
+	if h.Uplink != s.Link {
+		h.Uplink, changed = s.Link, true
+	}
 	r.active, r.source = &h, s
 	r.remember(u, &h)
 	if h.Rung != vnet.EgressProxied {

@@ -240,19 +240,18 @@ func (p *networkPlan) served() []Subnet {
 		if sub.Guests == vnet.GuestsDelegation {
 			base.Advertise = vnet.PrefixPolicy{Off: true}
 		}
-		if !sub.Source.Moves() {
-			if sub.Prefix.IsValid() {
-				base.Prefix, base.Gateway = sub.Prefix, gatewayOf(sub, sub.Prefix)
-				out = append(out, base)
-			}
-			continue
+		if !sub.Source.Moves() && sub.Prefix.IsValid() {
+			base.Prefix, base.Gateway = sub.Prefix, gatewayOf(sub, sub.Prefix)
+			out = append(out, base)
 		}
+		// A network of mode auto has prefixes of the uplink beside its unique
+		// local one.
 		for _, a := range p.s.AssignmentsOf(sub.ID) {
 			b := base
 			b.Prefix, b.Gateway = a.Prefix, gatewayOf(sub, a.Prefix)
 			b.PreferredUntil, b.ValidUntil = a.PreferredUntil, a.ValidUntil
 			b.Deprecated = a.State == vnet.PrefixDeprecated
-			b.OffLink = a.Rung == vnet.EgressProxied
+			b.OffLink, b.Uplink, b.Cut = a.Rung == vnet.EgressProxied, a.Uplink, a.Cut
 			if b.Deprecated {
 				if sub.Family == vnet.IPv6 { // IPv4 has no deprecation: a prefix that moved is gone
 					old = append(old, b)

@@ -119,6 +119,12 @@ type Subnet struct {
 	PreferredUntil, ValidUntil time.Time
 	// OffLink: advertise without the L flag (proxied).
 	OffLink bool
+	// Uplink is the link whose on-link prefix it is (proxied).
+	Uplink string
+	// Cut: no uplink carries it any more, see vnet.PrefixAssignment.
+	Cut bool
+	// Outside is what the prefix is translated to (nptv6).
+	Outside netip.Prefix
 	// Reserved host addresses never handed out (gateways of others, …).
 	Reserved []netip.Addr
 	// Advertise shapes the prefix in router advertisements; its lifetimes are

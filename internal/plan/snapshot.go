@@ -21,6 +21,7 @@ type Snapshot struct {
 	Reservations map[vnet.ID]*vnet.Reservation
 	Activations  map[vnet.ID]*vnet.Activation
 	Assignments  map[vnet.ID]*vnet.PrefixAssignment
+	Uplinks      map[vnet.ID]*vnet.UplinkPolicy // of every host
 
 	leases leases
 	// members lists what belongs to an object: a network's subnets and ports,
@@ -51,6 +52,7 @@ func NewSnapshot(host string) *Snapshot {
 		Activations:  map[vnet.ID]*vnet.Activation{},
 		leases:       newLeases(),
 		Assignments:  map[vnet.ID]*vnet.PrefixAssignment{},
+		Uplinks:      map[vnet.ID]*vnet.UplinkPolicy{},
 		members:      map[member]map[vnet.ID]struct{}{},
 		delegated:    map[vnet.ID]map[vnet.ID]struct{}{},
 		retiring:     map[vnet.ID]struct{}{},
@@ -95,6 +97,8 @@ func (s *Snapshot) Put(o vnet.Object) {
 		s.Activations[id] = o
 	case *vnet.PrefixAssignment:
 		s.Assignments[id] = o
+	case *vnet.UplinkPolicy:
+		s.Uplinks[id] = o
 	}
 }
 
@@ -129,6 +133,8 @@ func (s *Snapshot) Delete(r vnet.Ref) {
 		delete(s.Activations, r.ID)
 	case vnet.KindAssignment:
 		delete(s.Assignments, r.ID)
+	case vnet.KindUplink:
+		delete(s.Uplinks, r.ID)
 	}
 }
 
@@ -155,6 +161,8 @@ func (s *Snapshot) Get(r vnet.Ref) vnet.Object {
 		}
 	case vnet.KindAssignment:
 		return found(s.Assignments, r.ID)
+	case vnet.KindUplink:
+		return found(s.Uplinks, r.ID)
 	}
 	return nil
 }
@@ -268,6 +276,7 @@ func (s *Snapshot) Objects() []vnet.Object {
 	out = appendAll(out, s.Ports)
 	out = appendAll(out, s.Reservations)
 	out = appendAll(out, s.Activations)
+	out = appendAll(out, s.Uplinks)
 	return appendAll(out, s.Assignments)
 }
 

@@ -43,3 +43,52 @@ type Delegation struct {
 	PreferredUntil time.Time    `json:"preferredUntil,omitzero"`
 	ValidUntil     time.Time    `json:"validUntil,omitzero"`
 }
+
+// Asking says whether prefixes are asked for on an uplink (DHCPv6-PD).
+type Asking string
+
+// The ways of asking. Empty means AskAuto.
+const (
+	AskAuto Asking = "auto" // unless a DHCPv6 client of the host does so already
+	AskOn   Asking = "on"
+	AskOff  Asking = "off"
+)
+
+// AnyUplink is the name of the policy whose prefixes hold whichever uplink is
+// in use.
+const AnyUplink = "any"
+
+// UplinkPolicy is what is wished of one uplink of a host: its Name is the
+// link's. Uplinks without one are used as they are found.
+type UplinkPolicy struct {
+	Meta
+	Host string `json:"host" doc:"the host"`
+	// Shared makes the link a port of a bridge that bridged networks can be
+	// on; the host's addresses and routes move onto the bridge.
+	Shared bool   `json:"shared,omitempty" doc:"put the link into a bridge that networks can share; the host's addresses move onto it"`
+	Pinned string `json:"pinned,omitempty" doc:"guests leave by this uplink whatever the metrics say: ipv4, ipv6 or both"`
+	Ask    Asking `json:"ask,omitempty" doc:"ask for prefixes (DHCPv6-PD): auto, on or off; auto: unless the host has a client that does"`
+	Hint   int    `json:"hint,omitempty" doc:"length of the prefix to ask for, for example 56; default as the provider has it"`
+	// Prefixes, File and Command give prefixes for guests beside what a
+	// provider delegates; all count.
+	Prefixes []netip.Prefix `json:"prefixes,omitempty" doc:"prefixes that are routed to this host, by hand"`
+	File     string         `json:"file,omitempty" doc:"a file with such prefixes, one a line: PREFIX [PREFERRED VALID]"`
+	Command  []string       `json:"command,omitempty" doc:"a program that prints such prefixes, and its arguments"`
+	Every    Duration       `json:"every,omitempty" doc:"how often the command runs; default 5m"`
+	Settle   Duration       `json:"settle,omitempty" doc:"how long something better must have been offered before auto climbs to it; default 30s"`
+	// Until and Before hold a change of Shared that is not confirmed: at Until
+	// Before is in force again.
+	Until  time.Time `json:"until,omitzero" doc:"sharing or its end is undone then unless it is confirmed" readOnly:"true"`
+	Before bool      `json:"before,omitempty" readOnly:"true"`
+}
+
+// Kind is KindUplink.
+func (*UplinkPolicy) Kind() Kind { return KindUplink }
+
+// SharedAt is whether the link is to be shared at a moment.
+func (p *UplinkPolicy) SharedAt(now time.Time) bool {
+	if !p.Until.IsZero() && !now.Before(p.Until) {
+		return p.Before
+	}
+	return p.Shared
+}
