@@ -64,9 +64,15 @@ type Uplink struct {
 	// Delegated are the prefixes delegated to this host, and those it was
 	// given by hand; those of other uplinks than Link6 wait for their turn.
 	Delegated []Source
-	// OnLink are the /64s that routers on Link6 advertise for
-	// autoconfiguration, in one of which the host has an address.
+	// OnLink are the prefixes on Link6 in which the host has an address: see
+	// the function of that name.
 	OnLink []Source
+	// Since6 is when Link6 became the way out: auto does not climb on one that
+	// comes and goes, however long its prefixes are known. Zero: long ago.
+	Since6 time.Time
+	// UnheardDelegated and UnheardOnLink say that it is too early to know what
+	// Link6 offers: what is held of that kind stays meanwhile.
+	UnheardDelegated, UnheardOnLink bool
 }
 
 // Used is a prefix that somebody else has.

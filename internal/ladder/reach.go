@@ -54,15 +54,19 @@ func height(e vnet.Egress) int {
 	return slices.Index([]vnet.Egress{vnet.EgressULA, vnet.EgressNAT66, vnet.EgressProxied, vnet.EgressDelegated}, e)
 }
 
+// Higher reports whether one rung of auto is above another.
+func Higher(a, b vnet.Egress) bool { return height(a) > height(b) }
+
 // reach decides the prefixes that come from uplinks, and with them the rungs
 // of auto.
 func (d *decider) reach() {
 	// Those of another uplink than the one that packets leave by are of no
 	// use: its provider drops them.
 	usable := func(all []Source) []Source {
-		return slices.DeleteFunc(sources(all, d.in.Now), func(s Source) bool { return s.Link != "" && s.Link != d.in.Uplink.Link6 })
+		return slices.DeleteFunc(all, func(s Source) bool { return s.Link != "" && s.Link != d.in.Uplink.Link6 })
 	}
-	u := &uplifts{d: d, delegated: usable(d.in.Uplink.Delegated), onLink: usable(d.in.Uplink.OnLink), taken: map[netip.Prefix]*reach{}}
+	u := &uplifts{d: d, taken: map[netip.Prefix]*reach{},
+		delegated: usable(sources(d.in.Uplink.Delegated, d.in.Now)), onLink: usable(shareable(d.in.Uplink.OnLink, d.in.Now))}
 	for _, r := range d.reaches {
 		u.keep(r)
 	}
@@ -114,6 +118,8 @@ func (u *uplifts) keep(r *reach) {
 	})
 	for _, h := range r.held {
 		switch {
+		case h.State == vnet.PrefixActive && h.Prefix.IsValid() && !r.wish.Stopped && r.active == nil && slices.Contains(r.rungs, h.Rung) && u.sourceOf(r, h.Rung, h.Prefix) != nil:
+			u.keepActive(r, h) // its deadline is judged by the source: a clock may have been set
 		case h.State == vnet.PrefixExpired, !h.ValidUntil.IsZero() && !d.in.Now.Before(h.ValidUntil), !h.Prefix.IsValid():
 			d.out.Release = append(d.out.Release, h)
 		case r.wish.Stopped:
@@ -138,7 +144,7 @@ func stateOrder(s vnet.PrefixState) int {
 // past goes on with a deprecated prefix, or makes it the active one again when
 // the uplink offers it again: guests have addresses in it already.
 func (u *uplifts) past(r *reach, h vnet.PrefixAssignment) {
-	if s := u.sourceOf(h.Rung, h.Prefix); s != nil && r.active == nil && slices.Contains(r.rungs, h.Rung) && u.taken[h.Prefix] == nil &&
+	if s := u.sourceOf(r, h.Rung, h.Prefix); s != nil && r.active == nil && slices.Contains(r.rungs, h.Rung) && u.taken[h.Prefix] == nil &&
 		!u.waits(r, h.Rung, s) {
 		h.State, h.Since, h.Cut = vnet.PrefixActive, u.d.in.Now, false
 		u.activate(r, h, s, true)
@@ -153,8 +159,17 @@ func (u *uplifts) past(r *reach, h vnet.PrefixAssignment) {
 
 // keepActive keeps what is active if an uplink offers it still.
 func (u *uplifts) keepActive(r *reach, h vnet.PrefixAssignment) {
-	s := u.sourceOf(h.Rung, h.Prefix)
+	s := u.sourceOf(r, h.Rung, h.Prefix)
 	switch {
+	case s == nil && u.unheard(h.Rung) && u.taken[h.Prefix] == nil:
+		r.active = &h
+		r.remember(u, &h)
+		if h.Rung != vnet.EgressProxied {
+			u.taken[h.Prefix] = r
+		}
+		d := u.d
+		d.out.Held = append(d.out.Held, h)
+		return
 	case s == nil:
 		u.deprecate(r, h, "is not offered by an uplink any more")
 		return
@@ -163,6 +178,15 @@ func (u *uplifts) keepActive(r *reach, h vnet.PrefixAssignment) {
 		return
 	}
 	u.activate(r, h, s, false)
+}
+
+// unheard reports whether it is too early to know what the uplink offers for a
+// rung.
+func (u *uplifts) unheard(rung vnet.Egress) bool {
+	if rung == vnet.EgressProxied {
+		return u.d.in.Uplink.UnheardOnLink
+	}
+	return u.d.in.Uplink.UnheardDelegated
 }
 
 // activate makes h the active prefix of r, with the deadlines of its source.
@@ -184,6 +208,25 @@ func (u *uplifts) activate(r *reach, h vnet.PrefixAssignment, s *Source, changed
 	u.d.out.Held = append(u.d.out.Held, h) // its end is looked at when it comes: the source is usually refreshed
 	if changed {
 		u.d.out.Claim = append(u.d.out.Claim, h)
+	}
+	u.again(h.PreferredUntil)
+	u.again(h.ValidUntil)
+}
+
+// again sees to it that a deadline is looked at again when half of what is left
+// is over, since the source is usually refreshed by then, and at last when it
+// comes.
+func (u *uplifts) again(deadline time.Time) {
+	now := u.d.in.Now
+	if deadline.IsZero() || !deadline.After(now) {
+		return
+	}
+	at := now.Add(max(deadline.Sub(now)/2, 10*time.Second))
+	if at.After(deadline) {
+		at = deadline
+	}
+	if u.d.out.Next.IsZero() || at.Before(u.d.out.Next) {
+		u.d.out.Next = at
 	}
 }
 
@@ -215,15 +258,19 @@ func (r *reach) remember(u *uplifts, h *vnet.PrefixAssignment) {
 	r.number = &n
 }
 
-// sourceOf is who offers a prefix on a rung.
-func (u *uplifts) sourceOf(rung vnet.Egress, p netip.Prefix) *Source {
-	list := u.delegated
+// sourceOf is who offers the subnet a prefix on a rung.
+func (u *uplifts) sourceOf(r *reach, rung vnet.Egress, p netip.Prefix) *Source {
 	if rung == vnet.EgressProxied {
-		list = u.onLink
+		for i := range u.onLink {
+			if part, ok := r.part(&u.onLink[i]); ok && part == p {
+				return &u.onLink[i]
+			}
+		}
+		return nil
 	}
-	for i := range list {
-		if rung == vnet.EgressProxied && list[i].Prefix == p || rung != vnet.EgressProxied && list[i].holds(p) {
-			return &list[i]
+	for i := range u.delegated {
+		if u.delegated[i].holds(p) {
+			return &u.delegated[i]
 		}
 	}
 	return nil
@@ -232,6 +279,9 @@ func (u *uplifts) sourceOf(rung vnet.Egress, p netip.Prefix) *Source {
 // cut reports whether no uplink carries a prefix any more, not even for what
 // was begun with it.
 func (u *uplifts) cut(h vnet.PrefixAssignment) bool {
+	if u.unheard(h.Rung) {
+		return h.Cut
+	}
 	list := u.d.in.Uplink.Delegated
 	if h.Rung == vnet.EgressProxied {
 		list = u.d.in.Uplink.OnLink
@@ -287,7 +337,11 @@ func (u *uplifts) waits(r *reach, rung vnet.Egress, s *Source) bool {
 	if !r.auto || !stood || height(rung) <= height(present) || settle < 0 {
 		return false
 	}
-	at := s.Since.Add(settle)
+	at := s.Since
+	if since := d.in.Uplink.Since6; since.After(at) {
+		at = since
+	}
+	at = at.Add(settle)
 	if !d.in.Now.Before(at) {
 		return false
 	}
@@ -332,10 +386,7 @@ func (u *uplifts) drop(r *reach, why string) {
 // offer finds a prefix for the subnet on a rung, or says why there is none.
 func (u *uplifts) offer(r *reach, rung vnet.Egress) (netip.Prefix, *Source, string) {
 	if rung == vnet.EgressProxied {
-		if len(u.onLink) == 0 {
-			return netip.Prefix{}, nil, "no router on the uplink advertises a /64 that could be shared"
-		}
-		return u.onLink[0].Prefix, &u.onLink[0], ""
+		return u.share(r)
 	}
 	if len(u.delegated) == 0 {
 		return netip.Prefix{}, nil, "no prefix is delegated to this host"
@@ -379,7 +430,10 @@ func (u *uplifts) tell(r *reach) {
 		return
 	}
 	dec := u.d.decisions[r.wish.Network]
-	if r.active != nil {
+	if r.active != nil && r.source == nil {
+		dec.Rung6 = r.active.Rung
+		dec.Why6 = fmt.Sprintf("%s: %s, as before; the uplink has just begun to be heard", dec.Rung6, r.active.Prefix)
+	} else if r.active != nil {
 		dec.Rung6 = r.active.Rung
 		dec.Why6 = fmt.Sprintf("%s: %s", dec.Rung6, r.source.named())
 		if !r.auto {

@@ -17,7 +17,7 @@ const Settle = 30 * time.Second
 
 // Source is a prefix that an uplink offers for guests.
 type Source struct {
-	Prefix netip.Prefix // delegated: /64 or shorter; on-link: /64
+	Prefix netip.Prefix // delegated: /64 or shorter; on-link: any length
 	// Exclude is the part of a delegated prefix that the provider uses on the
 	// uplink itself (RFC 6603).
 	Exclude netip.Prefix
@@ -27,12 +27,20 @@ type Source struct {
 	Since time.Time
 	// PreferredUntil and ValidUntil are wall-clock deadlines; zero: never.
 	PreferredUntil, ValidUntil time.Time
+	// Named: an on-link prefix that is shared only with networks that ask for it
+	// by name, since guests cannot, or are not meant to, find addresses in it by
+	// themselves.
+	Named bool
 }
 
 // live reports whether new use may be made of the source.
 func (s *Source) live(now time.Time) bool {
-	return s.Prefix.IsValid() && s.Prefix.Addr().Is6() && s.Prefix.Bits() <= 64 &&
-		(s.ValidUntil.IsZero() || now.Before(s.ValidUntil)) && (s.PreferredUntil.IsZero() || now.Before(s.PreferredUntil))
+	return s.Prefix.IsValid() && s.Prefix.Addr().Is6() && s.Prefix.Bits() <= 64 && s.lasts(now)
+}
+
+// lasts reports whether its deadlines are to come.
+func (s *Source) lasts(now time.Time) bool {
+	return (s.ValidUntil.IsZero() || now.Before(s.ValidUntil)) && (s.PreferredUntil.IsZero() || now.Before(s.PreferredUntil))
 }
 
 // holds reports whether a /64 is a piece of the source that may be used.
