@@ -19,6 +19,7 @@ import (
 	"github.com/sextant-net/sextant/internal/kernel/watch"
 	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/uplink"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -42,8 +43,12 @@ type Config struct {
 	StateDir string // the snapshot is kept here
 	InNS     func(ns string, f func() error) error
 	DUID     []byte // of the DHCPv6 server
-	Log      *slog.Logger
-	Now      func() time.Time
+	// UplinkDUID is who asks providers for prefixes; nil: made once and kept in
+	// StateDir.
+	UplinkDUID  []byte
+	UplinkClock uplink.Clock // nil: the system's
+	Log         *slog.Logger
+	Now         func() time.Time
 	// Ears delivers what guests' ports say, in the host's namespace; nil: deaf.
 	Ears *Ears
 	// Features is what was probed of the kernel, for the host's facts.
@@ -68,6 +73,7 @@ type Agent struct {
 	keep  *keeper
 	ears  *hearing
 	past  *past
+	up    *uplinks
 
 	calls    chan func() // run in the loop
 	dirty    map[vnet.Ref]bool
@@ -78,6 +84,9 @@ type Agent struct {
 	failed   map[plan.Key]error
 	orders   map[vnet.ID]*vnet.LeaseOrder // not done yet
 	climb    bool                         // the ladder must be asked again
+	climbAt  time.Time                    // when time alone makes it necessary; zero: never
+	alarm    *time.Timer                  // for climbAt
+	wishes   bool                         // what is wished of uplinks changed
 	settled  bool                         // the store or the kept snapshot has spoken
 	worked   bool                         // since the last check
 	taken    int                          // leases, since memory was given back
@@ -125,6 +134,7 @@ func New(cfg Config) (*Agent, error) {
 	a.rep = newReporter(cfg.Store, cfg.Log)
 	a.keep = newKeeper(cfg.StateDir, cfg.Log)
 	a.past = newPast(cfg.Host, cfg.Now)
+	a.up = newUplinks(&a.cfg)
 	a.ears = newHearing(a, cfg.Ears)
 	a.srv = newServers(serverConfig{
 		InNS: cfg.InNS, Claims: a.claim, Host: cfg.Host, DUID: cfg.DUID, Log: cfg.Log, Now: cfg.Now,
@@ -160,6 +170,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	go a.claim.run(ctx)
 	go a.rep.run(ctx)
 	go a.keep.run(ctx)
+	defer a.runUplinks(ctx)()
 	resync := time.NewTicker(resyncEvery)
 	defer resync.Stop()
 	check := time.NewTicker(2 * time.Second)
@@ -183,6 +194,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-wait.C:
 		case f := <-a.cfg.Finder.Changed():
 			full = a.find(f) || full
+		case c := <-a.up.links.Changed():
+			a.takeUplinks(c)
 		case h := <-a.ears.heard():
 			a.ears.take(h)
 		case f := <-a.calls:
@@ -201,7 +214,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // due reports whether there is something for a pass to do.
 func (a *Agent) due(full bool) bool {
-	return full || a.climb || len(a.dirty)+len(a.changed)+len(a.zones) > 0
+	return full || a.climb || a.wishes || len(a.dirty)+len(a.changed)+len(a.zones) > 0
 }
 
 // drain takes what else is waiting, so that a burst is worked in one pass.
@@ -291,7 +304,7 @@ func (a *Agent) reset(s *plan.Snapshot) {
 		a.changed[vnet.Ref{Kind: vnet.KindSubnet, ID: id}] = true
 	}
 	a.ears.reset()
-	a.climb, a.settled = true, true
+	a.climb, a.settled, a.wishes = true, true, true
 	a.keep.set(s)
 }
 
@@ -366,6 +379,8 @@ func (a *Agent) touch(o vnet.Object) {
 		a.zones[o.Network] = true
 	case *vnet.Network, *vnet.Subnet, *vnet.Activation, *vnet.PrefixAssignment, *vnet.Installation:
 		a.climb = true
+	case *vnet.UplinkPolicy:
+		a.wishes = true
 	}
 }
 
@@ -388,11 +403,13 @@ func (a *Agent) takeFacts() {
 	old := a.facts
 	now := *a.cfg.Finder.Facts()
 	now.Rungs = a.rungs
+	a.withUplinks(&now)
 	now.Index()
 	a.facts = &now
 	a.srv.dns.SetUpstreams(now.Resolvers)
 	a.srv.dns.SetHost(hostAddresses(&now))
 	a.ears.setLinks(now.Links)
+	a.setUplinks()
 	a.rep.host(a.cfg.Host, a.hostFacts(&now))
 	a.climb = true
 	if sameForPlans(old, &now) {

@@ -19,6 +19,9 @@ func (a *Agent) check(ctx context.Context) {
 	a.keep.tick(a.snap)
 	a.trim()
 	now := a.cfg.Now()
+	if !a.climbAt.IsZero() && !now.Before(a.climbAt) {
+		a.climb = true // timers do not count the host's sleep, nor follow a clock that is set
+	}
 	if p := a.srv.problems(); !reflect.DeepEqual(p, a.troubles) {
 		for _, m := range []map[vnet.ID][]vnet.Problem{p, a.troubles} {
 			for id := range m {

@@ -37,6 +37,7 @@ func (a *Agent) askLadder(ctx context.Context) {
 		if reflect.DeepEqual(a.rungs[id], now) {
 			continue
 		}
+		a.tellRung(id, a.rungs[id], now)
 		a.rungs[id] = now
 		ref := vnet.Ref{Kind: vnet.KindNetwork, ID: id}
 		if n := a.snap.Networks[id]; n != nil {
@@ -52,11 +53,25 @@ func (a *Agent) askLadder(ctx context.Context) {
 		}
 	}
 	a.facts.Rungs = a.rungs
-	if !out.Next.IsZero() {
-		time.AfterFunc(max(0, out.Next.Sub(a.cfg.Now()))+time.Millisecond, func() {
-			a.do(func() { a.climb = true })
-		})
+	a.climbAt = time.Time{}
+	a.askAgain(out.Next)
+	if end := a.up.begun.Add(hearFirst); !a.up.begun.IsZero() {
+		a.askAgain(end)
 	}
+}
+
+// askAgain has the ladder asked at a moment, unless that is over or an earlier
+// one is due; zero: never.
+func (a *Agent) askAgain(at time.Time) {
+	now := a.cfg.Now()
+	if at.IsZero() || !at.After(now) || !a.climbAt.IsZero() && !at.Before(a.climbAt) {
+		return
+	}
+	a.climbAt = at
+	if a.alarm != nil {
+		a.alarm.Stop()
+	}
+	a.alarm = time.AfterFunc(at.Sub(now)+time.Millisecond, func() { a.do(func() { a.climb = true }) })
 }
 
 // claimPrefixes makes the decision true in the store first, then here.
@@ -124,11 +139,10 @@ func (a *Agent) tellMoves(moves []ladder.Move) {
 // ladderInput is what the ladder must know.
 func (a *Agent) ladderInput() ladder.Input {
 	in := ladder.Input{Now: a.cfg.Now(), Host: a.cfg.Host, ULA: a.snap.Installation.ULA, Used: usesOf(a.facts)}
-	u4, u6 := a.facts.Uplink4, a.facts.Uplink6
-	in.Uplink = ladder.Uplink{V4: u4 != "", V6: u6 != "", Link4: u4, Link6: u6}
-	for _, p := range a.facts.Uplinks[u6].Addresses {
-		if p.Addr().Is6() {
-			in.Uplink.Addresses6 = append(in.Uplink.Addresses6, p)
+	in.Uplink, in.Settle, in.Present = a.wayOut(), a.settle(), map[vnet.ID]vnet.Egress{}
+	if !in.Now.Before(a.up.begun.Add(hearFirst)) { // until then every choice is a first one
+		for id, r := range a.rungs {
+			in.Present[id] = r.V6
 		}
 	}
 	ids := slices.Sorted(maps.Keys(a.snap.Networks))

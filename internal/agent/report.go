@@ -130,9 +130,7 @@ func (r *reporter) putBack(batch []vnet.Object) {
 func (a *Agent) hostFacts(f *plan.Facts) vnet.HostFacts {
 	out := vnet.HostFacts{Version: a.cfg.Version, Features: a.cfg.Features}
 	out.Prefixes, out.Uses = foreignPrefixes(f)
-	for _, name := range slices.Sorted(maps.Keys(f.Uplinks)) {
-		out.Uplinks = append(out.Uplinks, f.Uplinks[name])
-	}
+	out.Uplinks = a.reported(f)
 	return out
 }
 
@@ -165,6 +163,7 @@ func sameForPlans(a, b *plan.Facts) bool {
 		c := *f
 		c.Revision, c.Routes, c.Resolvers, c.Rungs = 0, nil, nil, nil
 		c.Links = map[string]plan.Link{}
+		c.Uplinks = forPlans(f.Uplinks)
 		for name, l := range f.Links {
 			if strings.HasPrefix(l.Alias, plan.AliasPrefix) {
 				continue // our own links are what plans make, not what they depend on

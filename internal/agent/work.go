@@ -23,6 +23,10 @@ func (a *Agent) work(ctx context.Context, full bool) {
 		return // without a word from the store, an empty plan would prune everything
 	}
 	start := time.Now()
+	if a.wishes {
+		a.wishes = false
+		a.takeFacts()
+	}
 	if a.climb {
 		a.climb = false
 		a.askLadder(ctx)
