@@ -6,6 +6,8 @@
 //	                        fail if it breaks or an answer takes long
 //	peer frames DEV FILE N  send the frames of the file, one a line in
 //	                        hexadecimal, N times over
+//	peer delegate DEV PREFIX PREFERRED VALID
+//	                        be a DHCPv6 server that delegates that, right or not
 package main
 
 import (
@@ -22,7 +24,7 @@ import (
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: peer serve|echo ADDR:PORT…, peer hold ADDR:PORT or peer frames DEV FILE N")
+		fmt.Fprintln(os.Stderr, "usage: peer serve|echo ADDR:PORT…, peer hold ADDR:PORT, peer frames DEV FILE N or peer delegate DEV PREFIX PREFERRED VALID")
 		os.Exit(64)
 	}
 	var err error
@@ -35,6 +37,8 @@ func main() {
 		err = hold(os.Args[2])
 	case "frames":
 		err = frames(os.Args[2:])
+	case "delegate":
+		err = delegate(os.Args[2:])
 	default:
 		err = fmt.Errorf("no such role: %s", os.Args[1])
 	}
