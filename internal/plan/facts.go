@@ -19,6 +19,7 @@ type Facts struct {
 	Uplink6   string
 	Uplinks   map[string]vnet.Uplink // by link name: every link with a default route
 	Rungs     map[vnet.ID]Rung       // what the ladder decided for each network
+	Contested map[netip.Addr]bool    // addresses of guests that somebody had before them on an uplink
 	Resolvers []netip.AddrPort       // the host's own name servers, loopback ones resolved to real ones where known
 
 	strangers map[string][]string // see Index

@@ -44,6 +44,7 @@ func chainsText(projects []string) string {
 	set within { type ifname . ifname; }
 	set source4 { type ifname . ipv4_addr; flags interval; }
 	set source6 { type ifname . ipv6_addr; flags interval; }
+	set proxied6 { type ifname . ipv6_addr; }
 	set gateways4 { type ifname . ipv4_addr; }
 	set gateways6 { type ifname . ipv6_addr; }
 	set boot4 { type ifname . ipv4_addr; }
@@ -76,7 +77,7 @@ func chainsText(projects []string) string {
 	chain out-any {
 		ct state invalid drop
 		meta nfproto ipv4 iifname . ip saddr != @source4 drop
-		meta nfproto ipv6 iifname . ip6 saddr != @source6 drop
+		meta nfproto ipv6 iifname . ip6 saddr != @source6 iifname . ip6 saddr != @proxied6 drop
 	}
 	chain out-transit {
 	}

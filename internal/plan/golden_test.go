@@ -161,6 +161,21 @@ func TestGolden(t *testing.T) {
 			w.delegation(n, "2001:db8:7:100::/56")
 			w.delegated("cpe", n, "2001:db8:7:101::/64", "fe80::1")
 		},
+		"proxied": func(w *world) {
+			n, sub := w.proxied("web", "2001:db8::/64")
+			w.port("vm1", n, vnet.Binding{Plug: vnet.PlugTap, Device: "tap1"}, vnet.FixedAddress{Subnet: sub.ID, Host: 0xabc})
+			w.lease("learnt", n, "2001:db8::5054:ff:feaa:1", vnet.HowSLAAC)
+			m, _ := w.proxied("two", "2001:db8::/64", func(n *vnet.Network) { n.IPv6.Inbound = vnet.InboundOpen })
+			w.lease("given", m, "2001:db8::77", vnet.HowDHCPv6)
+			long, _ := w.proxied("long", "2001:db8::5:0:0:0/80")
+			w.lease("taken", long, "2001:db8::5:0:0:9", vnet.HowDHCPv6)
+			w.f.Contested = map[netip.Addr]bool{netip.MustParseAddr("2001:db8::5:0:0:9"): true}
+		},
+		"proxied-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("r1", "edge"), Netns: "sextant-edge", Number: 1})
+			n, _ := w.proxied("web", "2001:db8::/64", func(n *vnet.Network) { n.Router = "r1" })
+			w.lease("learnt", n, "2001:db8::5054:ff:feaa:1", vnet.HowSLAAC)
+		},
 		"retired": func(w *world) {
 			n := w.network("web", vnet.EgressNone, vnet.EgressRouted, func(n *vnet.Network) {
 				n.Retired = []vnet.RetiredPrefix{{

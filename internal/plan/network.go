@@ -251,7 +251,9 @@ func (p *networkPlan) served() []Subnet {
 			b.Prefix, b.Gateway = a.Prefix, gatewayOf(sub, a.Prefix)
 			b.PreferredUntil, b.ValidUntil = a.PreferredUntil, a.ValidUntil
 			b.Deprecated = a.State == vnet.PrefixDeprecated
-			b.OffLink, b.Uplink, b.Cut = a.Rung == vnet.EgressProxied, a.Uplink, a.Cut
+			if b.Uplink, b.Cut = a.Uplink, a.Cut; a.Rung == vnet.EgressProxied {
+				b = p.offLink(b)
+			}
 			if b.Deprecated {
 				if sub.Family == vnet.IPv6 { // IPv4 has no deprecation: a prefix that moved is gone
 					old = append(old, b)
@@ -337,7 +339,7 @@ func (p *networkPlan) planFilter() {
 		if open[sub.Family] {
 			continue
 		}
-		if sub.Delegate == 0 { // else each lease has its own: see Lease
+		if sub.Delegate == 0 && !sub.OffLink { // else each lease has its own: see Lease
 			p.add(sourceElement(p.ns, p.link, sub.Prefix))
 		}
 		if sub.Gateway.IsValid() {
@@ -362,6 +364,10 @@ func (p *networkPlan) planNames() {
 			if sub.Gateway.IsValid() && !sub.Deprecated && !slices.Contains(d.Servers, sub.Gateway) {
 				d.Servers = append(d.Servers, sub.Gateway)
 			}
+		}
+		if a, ok := p.nameService(); ok {
+			d.Servers = append(d.Servers, a)
+			p.add(gatewayElement(p.ns, p.link, a))
 		}
 	}
 	d.Search = p.n.DNS.Search

@@ -66,6 +66,7 @@ type Fragment struct {
 	Service  *Service       // for networks: what the address servers do; nil: nothing
 	Guest    *Guest         // for ports: what they know of it
 	Problems []vnet.Problem // why the owner is not wholly as wished
+	Proxied  []netip.Addr   // addresses in an uplink's prefix that guests have; contested ones, too
 	Waiting  bool           // something decided on the host (a prefix) is not there yet
 	// For networks, for Status:
 	Rung4, Rung6 vnet.Egress

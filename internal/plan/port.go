@@ -24,6 +24,9 @@ func Port(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		return out
 	}
 	out.Guest = guestOf(s, port)
+	if p := (&networkPlan{s: s, f: f, n: n, out: out, mode: modesOf(f, n), bridge: n.Bridge}); p.placeGateway() {
+		p.lend(out.Owner)
+	}
 	b := port.Binding
 	if b == nil || b.Host != s.Host {
 		return out

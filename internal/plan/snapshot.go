@@ -24,6 +24,7 @@ type Snapshot struct {
 	Uplinks      map[vnet.ID]*vnet.UplinkPolicy // of every host
 
 	leases leases
+	lent   lending
 	// members lists what belongs to an object: a network's subnets and ports,
 	// a subnet's assignments, a router's networks.
 	members map[member]map[vnet.ID]struct{}
@@ -51,6 +52,7 @@ func NewSnapshot(host string) *Snapshot {
 		Reservations: map[vnet.ID]*vnet.Reservation{},
 		Activations:  map[vnet.ID]*vnet.Activation{},
 		leases:       newLeases(),
+		lent:         newLending(),
 		Assignments:  map[vnet.ID]*vnet.PrefixAssignment{},
 		Uplinks:      map[vnet.ID]*vnet.UplinkPolicy{},
 		members:      map[member]map[vnet.ID]struct{}{},
@@ -87,16 +89,19 @@ func (s *Snapshot) Put(o vnet.Object) {
 		}
 	case *vnet.Subnet:
 		s.Subnets[id] = o
+		s.lendAll(o.Network)
 	case *vnet.Router:
 		s.Routers[id] = o
 	case *vnet.Port:
 		s.Ports[id] = o
+		s.lendPort(o)
 	case *vnet.Reservation:
 		s.Reservations[id] = o
 	case *vnet.Activation:
 		s.Activations[id] = o
 	case *vnet.PrefixAssignment:
 		s.Assignments[id] = o
+		s.share(o, true)
 	case *vnet.UplinkPolicy:
 		s.Uplinks[id] = o
 	}
@@ -108,12 +113,19 @@ func (s *Snapshot) Delete(r vnet.Ref) {
 		s.deleteLease(r.ID)
 		return
 	}
-	if o := s.Get(r); o != nil {
+	o := s.Get(r)
+	if o != nil {
 		m := member{ownerOf(o), r.Kind}
 		delete(s.members[m], r.ID)
 		if len(s.members[m]) == 0 {
 			delete(s.members, m)
 		}
+	}
+	switch o := o.(type) {
+	case *vnet.Port:
+		s.unlend(o.Network, r)
+	case *vnet.PrefixAssignment:
+		s.share(o, false)
 	}
 	switch r.Kind {
 	case vnet.KindProject:
