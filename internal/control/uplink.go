@@ -231,11 +231,12 @@ type UplinkView struct {
 }
 
 // Uplinks lists the uplinks of a host ("": of all), of one link if it is named:
-// those that the hosts report, and those that something is wished of.
-func (c *Control) Uplinks(ctx context.Context, _ Identity, host, link string) ([]UplinkView, error) {
+// those that the hosts report, and those that something is wished of. The
+// revision is the store's.
+func (c *Control) Uplinks(ctx context.Context, _ Identity, host, link string) ([]UplinkView, int64, error) {
 	l, err := c.store.List(ctx, vnet.Query{Kind: vnet.KindUplink, Host: host})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	type at struct{ host, link string }
 	policies := map[at]*vnet.UplinkPolicy{}
@@ -245,7 +246,7 @@ func (c *Control) Uplinks(ctx context.Context, _ Identity, host, link string) ([
 		policies[at{p.Host, p.Name}] = p
 	}
 	if l, err = c.store.List(ctx, vnet.Query{Kind: vnet.KindHost}); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var out []UplinkView
 	add := func(v UplinkView) {
@@ -270,5 +271,5 @@ func (c *Control) Uplinks(ctx context.Context, _ Identity, host, link string) ([
 	slices.SortFunc(out, func(a, b UplinkView) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Facts.Name, b.Facts.Name))
 	})
-	return out, nil
+	return out, l.Revision, nil
 }

@@ -180,7 +180,7 @@ func TestUplinks(t *testing.T) {
 	for _, link := range []string{"eth0", "eth7", "any"} {
 		r.mustSetUplink(link, 0, func(p *vnet.UplinkPolicy) { p.Settle = vnet.Duration(time.Minute) })
 	}
-	all, err := r.Uplinks(ctx, admin, "", "")
+	all, _, err := r.Uplinks(ctx, admin, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,11 +205,11 @@ func TestUplinks(t *testing.T) {
 		}
 	}
 	for _, link := range []string{"eth0", "sxbr0"} {
-		if l, err := r.Uplinks(ctx, admin, "h1", link); err != nil || len(l) != 1 || l[0].Facts.Name != "sxbr0" {
+		if l, _, err := r.Uplinks(ctx, admin, "h1", link); err != nil || len(l) != 1 || l[0].Facts.Name != "sxbr0" {
 			t.Errorf("%s: %v, %v", link, l, err)
 		}
 	}
-	if l, _ := r.Uplinks(ctx, admin, "h2", ""); len(l) != 0 {
+	if l, _, _ := r.Uplinks(ctx, admin, "h2", ""); len(l) != 0 {
 		t.Errorf("of another host: %v", l)
 	}
 }

@@ -62,7 +62,7 @@ const AnyUplink = "any"
 // link's. Uplinks without one are used as they are found.
 type UplinkPolicy struct {
 	Meta
-	Host string `json:"host" doc:"the host"`
+	Host string `json:"host,omitempty" doc:"the host"`
 	// Shared makes the link a port of a bridge that bridged networks can be
 	// on; the host's addresses and routes move onto the bridge.
 	Shared bool   `json:"shared,omitempty" doc:"put the link into a bridge that networks can share; the host's addresses move onto it"`

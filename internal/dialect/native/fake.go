@@ -132,6 +132,9 @@ func (f *Fake) find(sel Selector) (vnet.Object, error) {
 		if !f.within(o, sel.Project, sel.Network) {
 			continue
 		}
+		if p, ok := o.(*vnet.UplinkPolicy); ok && p.Host != cmp.Or(sel.Host, "host1") {
+			continue
+		}
 		return o, nil
 	}
 	if l := f.findLease(sel); l != nil {
