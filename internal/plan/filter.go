@@ -41,6 +41,7 @@ func chainsText(projects []string) string {
 	var b strings.Builder
 	b.WriteString(`table inet sextant {
 	set links { type ifname; }
+	set translated { type ifname; }
 	set within { type ifname . ifname; }
 	set source4 { type ifname . ipv4_addr; flags interval; }
 	set source6 { type ifname . ipv6_addr; flags interval; }
@@ -51,6 +52,11 @@ func chainsText(projects []string) string {
 	set boot6 { type ifname . ipv6_addr; }
 	set masquerade4 { type ipv4_addr; flags interval; }
 	set masquerade6 { type ipv6_addr; flags interval; }
+	map ending { type ifname : verdict; }
+	map outside6 { type ipv6_addr : interval ipv6_addr; flags interval; }
+	map inside6 { type ipv6_addr : interval ipv6_addr; flags interval; }
+	set cut-outside6 { type ipv6_addr; flags interval; }
+	set cut6 { type ifname . ipv6_addr; flags interval; }
 	map out4 { type ifname : verdict; }
 	map out6 { type ifname : verdict; }
 	map in4 { type ifname : verdict; }
@@ -64,6 +70,7 @@ func chainsText(projects []string) string {
 	b.WriteString(`	chain forward {
 		type filter hook forward priority filter; policy accept;
 		iifname . oifname @within accept
+		iifname vmap @ending
 		iifname @links jump established
 		oifname @links jump established
 		meta nfproto ipv4 iifname vmap @out4
@@ -73,6 +80,19 @@ func chainsText(projects []string) string {
 	}
 	chain established {
 		ct state established,related accept
+	}
+	chain in-translator {
+		iifname @translated accept
+		drop
+	}
+	chain ending-outside {
+		meta l4proto tcp ct reply ip6 daddr @cut-outside6 reject with tcp reset
+		meta l4proto tcp ct original ip6 daddr @cut-outside6 reject with tcp reset
+		oifname != @links iifname . ip6 saddr @cut6 goto cut-off
+	}
+	chain cut-off {
+		meta l4proto tcp reject with tcp reset
+		reject with icmpv6 type policy-fail
 	}
 	chain out-any {
 		ct state invalid drop
@@ -114,9 +134,12 @@ func chainsText(projects []string) string {
 	chain prerouting {
 		type nat hook prerouting priority dstnat; policy accept;
 		iifname @links udp dport 67 ip daddr != 255.255.255.255 iifname . ip daddr != @gateways4 redirect
+		dnat ip6 prefix to ip6 daddr map @inside6
 	}
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
+		oifname != @links snat ip6 prefix to ip6 saddr map @outside6
+		iifname . oifname @within ct status dnat snat ip6 prefix to ip6 saddr map @outside6
 		ip saddr @masquerade4 oifname != @links masquerade
 		ip6 saddr @masquerade6 oifname != @links masquerade
 	}

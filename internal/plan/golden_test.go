@@ -79,6 +79,14 @@ func (w *world) port(id string, n *vnet.Network, b vnet.Binding, fixed ...vnet.F
 	return p
 }
 
+// assigned gives a subnet a prefix of an uplink.
+func (w *world) assigned(sub *vnet.Subnet, prefix string, rung vnet.Egress, state vnet.PrefixState) *vnet.PrefixAssignment {
+	a := &vnet.PrefixAssignment{Meta: meta("as-"+prefix, ""), Network: sub.Network, Subnet: sub.ID, Host: "h1", Family: vnet.IPv6,
+		Prefix: netip.MustParsePrefix(prefix), Rung: rung, Uplink: "eth0", State: state}
+	w.s.Put(a)
+	return a
+}
+
 // delegation is a subnet that guests get prefixes from.
 func (w *world) delegation(n *vnet.Network, prefix string) *vnet.Subnet {
 	sub := w.subnet(n, prefix, vnet.GuestsDelegation)
@@ -160,6 +168,23 @@ func TestGolden(t *testing.T) {
 			w.subnet(n, "2001:db8:7::/64", vnet.GuestsSLAAC)
 			w.delegation(n, "2001:db8:7:100::/56")
 			w.delegated("cpe", n, "2001:db8:7:101::/64", "fe80::1")
+		},
+		// A second delegation has taken the place of a first one, which is cut.
+		"delegated": func(w *world) {
+			n := w.network("web", vnet.EgressNone, vnet.EgressAuto)
+			w.f.Rungs[n.ID] = plan.Rung{V4: vnet.EgressNone, V6: vnet.EgressDelegated}
+			w.f.Aggregates = []netip.Prefix{netip.MustParsePrefix("2001:db8:200::/56")}
+			six := w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.assigned(six, "2001:db8:200:1::/64", vnet.EgressDelegated, vnet.PrefixActive)
+			w.assigned(six, "2001:db8:100:1::/64", vnet.EgressDelegated, vnet.PrefixDeprecated).Cut = true
+			w.port("vm1", n, vnet.Binding{Plug: vnet.PlugTap, Device: "tap1"}, vnet.FixedAddress{Subnet: six.ID, Host: 0xabc})
+		},
+		"delegated-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("r1", "edge"), Netns: "sextant-edge", Number: 1})
+			n := w.network("web", vnet.EgressNone, vnet.EgressAuto, func(n *vnet.Network) { n.Router = "r1" })
+			w.f.Rungs[n.ID] = plan.Rung{V4: vnet.EgressNone, V6: vnet.EgressDelegated}
+			w.f.Aggregates = []netip.Prefix{netip.MustParsePrefix("2001:db8:200::/56")}
+			w.assigned(w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful), "2001:db8:200:1::/64", vnet.EgressDelegated, vnet.PrefixActive)
 		},
 		"proxied": func(w *world) {
 			n, sub := w.proxied("web", "2001:db8::/64")

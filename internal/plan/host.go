@@ -52,7 +52,14 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 		local6 = local6 || forwards(mode[vnet.IPv6])
 		any6 = any6 || mode[vnet.IPv6] != vnet.EgressNone && mode[vnet.IPv6] != vnet.EgressBridged
 	}
+	if f.Translator.Runs() {
+		out.Items = append(out.Items, translatorItems(out.Owner, f)...)
+		v4, local6 = true, true
+	}
 	links := foreignLinks(f)
+	if f.Has(vnet.FeatureIPv6) {
+		out.Items = append(out.Items, unreachable(s, f)...)
+	}
 	if v4 {
 		for _, l := range links {
 			if _, up := f.Uplinks[l.Name]; up {

@@ -25,6 +25,7 @@ type networkPlan struct {
 	bridge string
 	tag    string // project tag
 	mode   map[vnet.Family]vnet.Egress
+	way64  way64
 }
 
 // Network returns a network's fragment. A network that is not to run here has
@@ -175,10 +176,15 @@ func (p *networkPlan) planGateway() {
 		Strangers: p.f.strangersIn(p.bridge),
 	}
 	p.out.Service = p.svc
+	p.way64 = nat64Of(p.s, p.f, p.n, p.mode)
 	p.planLinkSysctls()
 	p.planSubnets()
 	p.planFilter()
+	p.planNPTv6()
+	p.planCut()
+	p.planNAT64()
 	p.planNames()
+	p.tellNAT64()
 	p.planForwarding()
 }
 
@@ -242,13 +248,20 @@ func (p *networkPlan) served() []Subnet {
 		}
 		if !sub.Source.Moves() && sub.Prefix.IsValid() {
 			base.Prefix, base.Gateway = sub.Prefix, gatewayOf(sub, sub.Prefix)
+			if p.mode[sub.Family] == vnet.EgressNPTv6 {
+				base.Outside = outsideOf(sub.Prefix, p.s.AssignmentsOf(sub.ID))
+			}
 			out = append(out, base)
+			base.Outside = netip.Prefix{}
 		}
 		// A network of mode auto has prefixes of the uplink beside its unique
 		// local one.
 		for _, a := range p.s.AssignmentsOf(sub.ID) {
+			if a.Rung == vnet.EgressNPTv6 {
+				continue // it stands for the other one outside
+			}
 			b := base
-			b.Prefix, b.Gateway = a.Prefix, gatewayOf(sub, a.Prefix)
+			b.Prefix, b.Gateway, b.Ranges = a.Prefix, gatewayOf(sub, a.Prefix), rangesIn(sub, a.Prefix)
 			b.PreferredUntil, b.ValidUntil = a.PreferredUntil, a.ValidUntil
 			b.Deprecated = a.State == vnet.PrefixDeprecated
 			if b.Uplink, b.Cut = a.Uplink, a.Cut; a.Rung == vnet.EgressProxied {
@@ -333,7 +346,7 @@ func (p *networkPlan) planFilter() {
 	}
 	p.add(linkElements(p.ns, p.link, p.tag)...)
 	for _, f := range vnet.Families {
-		p.add(verdictElements(p.ns, p.link, f, verdictsOf(f, p.mode[f], p.n.Policy(f).Inbound, p.tag))...)
+		p.add(verdictElements(p.ns, p.link, f, verdictsOf(f, p.filterMode(f), p.n.Policy(f).Inbound, p.tag))...)
 	}
 	for _, sub := range p.svc.Subnets {
 		if open[sub.Family] {
@@ -348,7 +361,7 @@ func (p *networkPlan) planFilter() {
 				p.add(bootElement(p.ns, p.link, sub.Gateway))
 			}
 		}
-		if m := p.mode[sub.Family]; m == vnet.EgressNAT || m == vnet.EgressNAT66 {
+		if p.masquerades(sub) {
 			p.add(masqueradeElement(p.ns, sub.Prefix))
 		}
 	}
@@ -386,8 +399,11 @@ func (p *networkPlan) planNames() {
 // egress reports whether the host has a way out in the family, as far as the
 // mode needs one: a guest must not take a default route that leads nowhere.
 func (p *networkPlan) egress(f vnet.Family) bool {
-	if p.mode[f] == vnet.EgressNAT66 {
+	switch p.mode[f] {
+	case vnet.EgressNAT66:
 		return p.f.Uplink6 != ""
+	case vnet.EgressNPTv6:
+		return p.f.Uplink6 != "" && p.translates()
 	}
 	return true
 }

@@ -82,6 +82,8 @@ func Router(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		out.Items = append(out.Items, routerLink(out.Owner, near, r.Netns, vnet.IPv6, transit6(s.Installation.ULA, r.Number), f.Has(vnet.FeatureForceForwarding))...)
 	}
 	out.Items = append(out.Items, routerRoutes(s, r, nets, near)...)
+	out.Items = append(out.Items, routeDelegated(s, f, r, nets, near)...)
+	out.Items = append(out.Items, routeInside(s, f, r, nets, near)...)
 	return out
 }
 
