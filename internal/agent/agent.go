@@ -402,7 +402,7 @@ func (a *Agent) find(f watch.Change) bool {
 func (a *Agent) takeFacts() {
 	old := a.facts
 	now := *a.cfg.Finder.Facts()
-	now.Rungs = a.rungs
+	now.Rungs, now.Aggregates = a.rungs, old.Aggregates
 	a.withUplinks(&now)
 	now.Index()
 	a.facts = &now

@@ -30,8 +30,13 @@ type scoped struct {
 // askLadder decides anew which prefixes the host holds and on which rung each
 // network stands. A prefix is claimed before anything is planned with it.
 func (a *Agent) askLadder(ctx context.Context) {
-	out := ladder.Decide(a.ladderInput())
+	in := a.ladderInput()
+	out := ladder.Decide(in)
 	a.claimPrefixes(ctx, out)
+	if now := aggregates(&in, out.Held); !slices.Equal(a.facts.Aggregates, now) && (len(now) > 0 || !in.Uplink.UnheardDelegated) {
+		a.facts.Aggregates = now
+		a.dirty[plan.HostOwner(a.cfg.Host)] = true
+	}
 	for id, d := range out.Networks {
 		now := plan.Rung{V4: d.Rung4, V6: d.Rung6, Why4: d.Why4, Why6: d.Why6, Problems: d.Problems}
 		if reflect.DeepEqual(a.rungs[id], now) {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -79,37 +80,29 @@ func (a *Agent) wayOut() ladder.Uplink {
 			})
 		}
 	}
-	out.OnLink = a.onLinkPrefixes(u6)
+	if u, there := a.facts.Uplinks[u6]; there {
+		u.Routers = a.up.newest(u6).Routers
+		out.OnLink = ladder.OnLink(u)
+	}
 	hearing := a.cfg.Now().Before(a.up.begun.Add(hearFirst))
 	out.UnheardDelegated = hearing && !slices.ContainsFunc(out.Delegated, func(s ladder.Source) bool { return s.Link == "" || s.Link == u6 })
 	out.UnheardOnLink = hearing && len(a.up.newest(u6).Routers) == 0
 	return out
 }
 
-// onLinkPrefixes are the /64s on the active uplink in which guests may have
-// addresses: a router there advertises them for autoconfiguration, and the host
-// has an address in them.
-func (a *Agent) onLinkPrefixes(link string) []ladder.Source {
-	var out []ladder.Source
-	if link == "" {
-		return nil
-	}
-	for _, r := range a.up.newest(link).Routers {
-		if r.Until.IsZero() {
-			continue // no default router: what it routes is not known
-		}
-		for _, p := range r.Prefixes {
-			in := slices.ContainsFunc(a.facts.Links[link].Addresses, p.Prefix.Overlaps)
-			known := slices.ContainsFunc(out, func(s ladder.Source) bool { return s.Prefix == p.Prefix })
-			if !p.Autonomous || p.Prefix.Bits() != 64 || !in || known {
-				continue
-			}
-			out = append(out, ladder.Source{
-				Prefix: p.Prefix, Link: link, From: "the router " + r.Address.String() + " on " + link, Since: p.Since,
-				PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil,
-			})
+// aggregates are the delegated prefixes that networks have pieces of.
+func aggregates(in *ladder.Input, held []vnet.PrefixAssignment) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range in.Uplink.Delegated {
+		p := s.Prefix.Masked()
+		uses := slices.ContainsFunc(held, func(a vnet.PrefixAssignment) bool {
+			return (a.Rung == vnet.EgressDelegated || a.Rung == vnet.EgressNPTv6) && p.Bits() <= a.Prefix.Bits() && p.Contains(a.Prefix.Addr())
+		})
+		if uses && !slices.Contains(out, p) {
+			out = append(out, p)
 		}
 	}
+	slices.SortFunc(out, netip.Prefix.Compare)
 	return out
 }
 
