@@ -9,6 +9,20 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
+// SharedPrefix begins the alias of a bridge that shares a NIC of the host (see
+// kernel/attach); the NIC's name follows. It is not AliasPrefix: the bridge
+// carries the host's own addresses and is the host's link for everybody else.
+const SharedPrefix = "sextant-uplink:"
+
+// SharedNIC is the NIC that the link is a bridge of ours for, "" if it is none.
+func SharedNIC(l Link) string {
+	nic, ok := strings.CutPrefix(l.Alias, SharedPrefix)
+	if !ok || l.Type != "bridge" {
+		return ""
+	}
+	return nic
+}
+
 func (p *networkPlan) bridged() bool {
 	return p.mode[vnet.IPv4] == vnet.EgressBridged || p.mode[vnet.IPv6] == vnet.EgressBridged
 }
