@@ -74,6 +74,7 @@ type Agent struct {
 	ears  *hearing
 	past  *past
 	up    *uplinks
+	prox  *proxying
 
 	calls    chan func() // run in the loop
 	dirty    map[vnet.Ref]bool
@@ -135,6 +136,7 @@ func New(cfg Config) (*Agent, error) {
 	a.keep = newKeeper(cfg.StateDir, cfg.Log)
 	a.past = newPast(cfg.Host, cfg.Now)
 	a.up = newUplinks(&a.cfg)
+	a.prox = newProxying()
 	a.ears = newHearing(a, cfg.Ears)
 	a.srv = newServers(serverConfig{
 		InNS: cfg.InNS, Claims: a.claim, Host: cfg.Host, DUID: cfg.DUID, Log: cfg.Log, Now: cfg.Now,
@@ -403,6 +405,7 @@ func (a *Agent) takeFacts() {
 	old := a.facts
 	now := *a.cfg.Finder.Facts()
 	now.Rungs, now.Aggregates = a.rungs, old.Aggregates
+	now.Contested = a.prox.contested
 	a.withUplinks(&now)
 	now.Index()
 	a.facts = &now
@@ -410,6 +413,7 @@ func (a *Agent) takeFacts() {
 	a.srv.dns.SetHost(hostAddresses(&now))
 	a.ears.setLinks(now.Links)
 	a.setUplinks()
+	a.proxyUplinks()
 	a.rep.host(a.cfg.Host, a.hostFacts(&now))
 	a.climb = true
 	if sameForPlans(old, &now) {

@@ -84,6 +84,10 @@ func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*pack.Lease, now t
 			z.Listen = append(z.Listen, sub.Gateway)
 		}
 	}
+	// Guests all of whose prefixes are an uplink's find us there.
+	if own := linkLocal(svc.MAC); svc.DNS.Serve && slices.Contains(svc.DNS.Servers, own) {
+		z.Listen = append(z.Listen, own)
+	}
 	named := map[vnet.ID]*plan.Guest{}
 	used := usedBy(leases, now)
 	for _, g := range guests {

@@ -162,6 +162,7 @@ func sameForPlans(a, b *plan.Facts) bool {
 	strip := func(f *plan.Facts) plan.Facts {
 		c := *f
 		c.Revision, c.Routes, c.Resolvers, c.Rungs = 0, nil, nil, nil
+		c.Contested = nil // who has them is marked by itself
 		c.Links = map[string]plan.Link{}
 		c.Uplinks = forPlans(f.Uplinks)
 		for name, l := range f.Links {

@@ -52,6 +52,8 @@ func (a *Agent) work(ctx context.Context, full bool) {
 		// Whoever waits for a new network is told what is in its way.
 		a.lookForeign(ctx, a.cfg.Now())
 	}
+	a.proxyUplinks()
+	a.proxyGuests(owners)
 	a.tellServers()
 	a.report(owners, before)
 	a.log.Debug("pass", "owners", len(owners), "put", len(c.put), "del", len(c.del), "full", full,
@@ -297,6 +299,8 @@ func (a *Agent) networkStatus(s *vnet.Status) {
 		for _, sub := range f.Service.Subnets {
 			if sub.Gateway.IsValid() && !sub.Deprecated {
 				s.Prefixes = append(s.Prefixes, prefixAt(sub.Gateway, sub.Prefix))
+			} else if sub.OffLink && !sub.Deprecated {
+				s.Prefixes = append(s.Prefixes, sub.Prefix) // we have no address in it
 			}
 		}
 	}
@@ -305,7 +309,7 @@ func (a *Agent) networkStatus(s *vnet.Status) {
 	}
 	s.Problems = append(s.Problems, a.foreign...)
 	if len(a.failed) > 0 {
-		for _, l := range a.snap.DelegatedOf(n.ID) {
+		for _, l := range a.snap.LeasesPlanned(n.ID) {
 			s.Problems = append(s.Problems, a.kernelProblems(l)...)
 		}
 	}

@@ -18,6 +18,9 @@ import (
 func OnLink(u vnet.Uplink) []Source {
 	var out []Source
 	for _, r := range u.Routers {
+		if r.Until.IsZero() {
+			continue // no default router: what it routes is not known
+		}
 		for _, p := range r.Prefixes {
 			if !inhabited(p.Prefix, u.Addresses) || !p.OnLink && !p.Autonomous {
 				continue

@@ -13,7 +13,7 @@ import (
 // TestOnLink: what of an uplink's prefixes can be shared, and what only by name.
 func TestOnLink(t *testing.T) {
 	router := func(prefixes ...vnet.HeardPrefix) vnet.HeardRouter {
-		return vnet.HeardRouter{Address: netip.MustParseAddr("fe80::1"), Prefixes: prefixes}
+		return vnet.HeardRouter{Address: netip.MustParseAddr("fe80::1"), Until: start.Add(time.Hour), Prefixes: prefixes}
 	}
 	pio := func(p, flags string) vnet.HeardPrefix {
 		return vnet.HeardPrefix{Prefix: pfx(p), OnLink: strings.Contains(flags, "L"), Autonomous: strings.Contains(flags, "A"), ValidUntil: start.Add(time.Hour)}
@@ -36,6 +36,7 @@ func TestOnLink(t *testing.T) {
 		{"a single address", "2001:db8::7/128", nil, ""},
 		{"two ends of a line", "2001:db8::7/127", nil, ""},
 		{"link-local and IPv4", "fe80::7/64 192.0.2.7/24", []vnet.HeardRouter{router(pio("fe80::/64", "LA"))}, ""},
+		{"not the default router's", "2001:db8::7/128", []vnet.HeardRouter{{Address: netip.MustParseAddr("fe80::2"), Prefixes: []vnet.HeardPrefix{pio("2001:db8::/64", "LA")}}}, ""},
 		{"two routers", "2001:db8::7/64", []vnet.HeardRouter{router(pio("2001:db8::/64", "L")), router(pio("2001:db8::/64", "LA"))}, "2001:db8::/64"},
 	} {
 		u := vnet.Uplink{Name: "eth0", Addresses: prefixes(strings.Fields(tc.addresses)...), Routers: tc.routers}
@@ -60,7 +61,7 @@ func TestOnLink(t *testing.T) {
 func TestOnLinkLasts(t *testing.T) {
 	at := func(first, last time.Duration) vnet.HeardRouter {
 		p := vnet.HeardPrefix{Prefix: pfx("2001:db8::/64"), Autonomous: true, Since: start.Add(first), PreferredUntil: start.Add(last), ValidUntil: start.Add(2 * last)}
-		return vnet.HeardRouter{Address: netip.MustParseAddr("fe80::1"), Prefixes: []vnet.HeardPrefix{p}}
+		return vnet.HeardRouter{Address: netip.MustParseAddr("fe80::1"), Until: start.Add(time.Hour), Prefixes: []vnet.HeardPrefix{p}}
 	}
 	u := vnet.Uplink{Name: "eth0", Addresses: prefixes("2001:db8::7/64"), Routers: []vnet.HeardRouter{at(-time.Minute, time.Hour), at(-time.Hour, time.Minute)}}
 	s := OnLink(u)[0]

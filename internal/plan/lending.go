@@ -133,12 +133,15 @@ func (s *Snapshot) mayHave(network vnet.ID, a netip.Addr) bool {
 	}
 	var best vnet.Ref
 	for _, r := range at {
-		if s.runs(s.networkOf(r)) && (best.ID == "" || s.compareHolders(r, best) < 0) {
+		if s.runs(s.NetworkOf(r)) && (best.ID == "" || s.compareHolders(r, best) < 0) {
 			best = r
 		}
 	}
-	return s.networkOf(best) == network
+	return s.NetworkOf(best) == network
 }
+
+// HoldersOf lists who has, or claims, an address in the prefix of an uplink.
+func (s *Snapshot) HoldersOf(a netip.Addr) []vnet.Ref { return slices.Clone(s.lent.at[a]) }
 
 // runs reports whether a network is here, and here to stay.
 func (s *Snapshot) runs(network vnet.ID) bool {
@@ -146,7 +149,8 @@ func (s *Snapshot) runs(network vnet.ID) bool {
 	return n != nil && n.Deleting == nil && s.Started(network)
 }
 
-func (s *Snapshot) networkOf(r vnet.Ref) vnet.ID {
+// NetworkOf is the network of a port or a lease, "" if it is not there.
+func (s *Snapshot) NetworkOf(r vnet.Ref) vnet.ID {
 	if p := s.Ports[r.ID]; r.Kind == vnet.KindPort && p != nil {
 		return p.Network
 	}
@@ -175,7 +179,7 @@ func (s *Snapshot) besides(network vnet.ID, owner vnet.Ref) []vnet.Ref {
 	for _, a := range s.lent.of[network][owner] {
 		if at := s.lent.at[a]; len(at) > 1 {
 			for _, r := range at {
-				if r != owner && s.networkOf(r) != network {
+				if r != owner && s.NetworkOf(r) != network {
 					out = append(out, r)
 				}
 			}
