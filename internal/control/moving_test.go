@@ -3,7 +3,9 @@ package control
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -190,4 +192,74 @@ func TestFurtherPrefixOfUplink(t *testing.T) {
 	}
 	_, err = make6(inner, vnet.SourceDelegated, "")
 	wantKind(t, err, vnet.ErrInvalid, "source", "ipv6=ula", "sextant network set inner ipv6=auto")
+}
+
+// TestPrefixesOfUplink: each prefix is there with where it comes from, and what
+// was delegated as a whole, used or not.
+func TestPrefixesOfUplink(t *testing.T) {
+	r := newRig(t)
+	ctx := t.Context()
+	until := r.now().Add(time.Hour).UTC().Truncate(time.Second)
+	h := &vnet.Host{Meta: vnet.Meta{ID: "h1", Name: "h1"}, Facts: vnet.HostFacts{Uplinks: []vnet.Uplink{{Name: "eth0", Delegations: []vnet.Delegation{
+		{Prefix: netip.MustParsePrefix("2001:db8:100::/56"), From: "DHCPv6", PreferredUntil: until, ValidUntil: until},
+		{Prefix: netip.MustParsePrefix("2001:db8:200::/56"), From: "by hand"},
+	}}}}}
+	if _, err := r.store.Commit(ctx, &vnet.Change{Put: []vnet.Object{h}}); err != nil {
+		t.Fatal(err)
+	}
+	n := r.network(six("web", "auto", ""))
+	s, _ := r.primary6(n)
+	r.hold(s, "2001:db8:100:7::/64", vnet.EgressDelegated)
+	r.hold(s, "2001:db8:7::/64", vnet.EgressProxied)
+	part := r.network(six("part", "proxied", "2001:db8:9:0:f000::/80")) // nobody holds it
+	all, err := r.Prefixes(ctx, admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, p := range all {
+		got[p.Prefix.String()] = fmt.Sprintf("%s %s %s %s %s", p.Network, p.Source, p.Rung, p.State, p.From)
+		if p.Network == part.Name && p.Prefix.Addr().Is6() {
+			t.Errorf("%s is in use by nobody", p.Prefix)
+		}
+	}
+	for prefix, want := range map[string]string{
+		"2001:db8:100::/56":   " delegated  active DHCPv6",
+		"2001:db8:200::/56":   " delegated  unused by hand",
+		"2001:db8:100:7::/64": "web delegated delegated active ",
+		"2001:db8:7::/64":     "web proxied proxied active ",
+		s.Prefix.String():     "web ula  active ",
+	} {
+		if got[prefix] != want {
+			t.Errorf("%s: %q, want %q", prefix, got[prefix], want)
+		}
+	}
+	for _, p := range all {
+		if p.Prefix.Bits() == 56 && p.Prefix.Contains(netip.MustParseAddr("2001:db8:100::")) && (!p.ValidUntil.Equal(until) || p.Uplink != "eth0" || p.Host != "h1") {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// TestNote6: guests that have both families are told of only where they would
+// not use their IPv6.
+func TestNote6(t *testing.T) {
+	ula, global := netip.MustParsePrefix("fd00:1::1/64"), netip.MustParsePrefix("2001:db8::1/64")
+	for _, tc := range []struct {
+		v4, v6 vnet.Egress
+		prefix netip.Prefix
+		want   bool
+	}{
+		{vnet.EgressNAT, vnet.EgressNAT66, ula, true},
+		{vnet.EgressNAT, vnet.EgressULA, ula, true},
+		{vnet.EgressNAT, vnet.EgressNAT66, global, false},
+		{vnet.EgressNAT, vnet.EgressDelegated, ula, false},
+		{vnet.EgressNone, vnet.EgressNAT66, ula, false},
+		{vnet.EgressIsolated, vnet.EgressNAT66, ula, false},
+	} {
+		s := &vnet.Status{Rung4: tc.v4, Rung6: tc.v6, Prefixes: []netip.Prefix{tc.prefix}}
+		if got := Note6(s); strings.Contains(got, "RFC 6724") != tc.want {
+			t.Errorf("%s %s %s: %q", tc.v4, tc.v6, tc.prefix, got)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -26,6 +27,7 @@ type NetworkStatus struct {
 	Why4     string         `json:"why4,omitempty" doc:"why this mode, why not a better one"`
 	Mode6    vnet.Egress    `json:"mode6,omitempty" doc:"the IPv6 mode in force"`
 	Why6     string         `json:"why6,omitempty" doc:"why this mode, why not a better one"`
+	Note6    string         `json:"note6,omitempty" doc:"what guests make of it"`
 	Gateways []netip.Prefix `json:"gateways,omitempty" doc:"gateway addresses in service"`
 	Bridge   string         `json:"bridge,omitempty"`
 	MTU      int            `json:"mtu,omitempty" doc:"bytes"`
@@ -38,7 +40,7 @@ func networkStatus(s *vnet.Status) *NetworkStatus {
 		return nil
 	}
 	return &NetworkStatus{
-		Host: s.Host, State: s.State, Mode4: s.Rung4, Why4: s.Why4, Mode6: s.Rung6, Why6: s.Why6,
+		Host: s.Host, State: s.State, Mode4: s.Rung4, Why4: s.Why4, Mode6: s.Rung6, Why6: s.Why6, Note6: control.Note6(s),
 		Gateways: s.Prefixes, Bridge: s.Bridge, MTU: s.MTU, Problems: s.Problems,
 	}
 }
