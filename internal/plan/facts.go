@@ -19,6 +19,10 @@ type Facts struct {
 	Uplink6  string
 	Uplinks  map[string]vnet.Uplink // by link name: every link with a default route
 	Rungs    map[vnet.ID]Rung       // what the ladder decided for each network
+	// Defaults are the host's default routes, those that are used first first;
+	// Pinned4 and Pinned6 those that guests use whatever the metrics say.
+	Defaults         []DefaultRoute
+	Pinned4, Pinned6 Hop
 	// Aggregates are the prefixes delegated to this host that networks have
 	// pieces of.
 	Aggregates []netip.Prefix

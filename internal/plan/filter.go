@@ -139,7 +139,7 @@ func chainsText(projects []string) string {
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
 		oifname != @links snat ip6 prefix to ip6 saddr map @outside6
-		iifname . oifname @within ct status dnat snat ip6 prefix to ip6 saddr map @outside6
+		ct status dnat snat ip6 prefix to ip6 saddr map @outside6
 		ip saddr @masquerade4 oifname != @links masquerade
 		ip6 saddr @masquerade6 oifname != @links masquerade
 	}

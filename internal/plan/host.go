@@ -60,6 +60,7 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 	if f.Has(vnet.FeatureIPv6) {
 		out.Items = append(out.Items, unreachable(s, f)...)
 	}
+	out.Items = append(out.Items, pinRoutes(s, f, v4, v6)...)
 	if v4 {
 		for _, l := range links {
 			if _, up := f.Uplinks[l.Name]; up {

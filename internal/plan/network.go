@@ -182,6 +182,7 @@ func (p *networkPlan) planGateway() {
 	p.planFilter()
 	p.planNPTv6()
 	p.planCut()
+	p.planPinned()
 	p.planNAT64()
 	p.planNames()
 	p.tellNAT64()

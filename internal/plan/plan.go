@@ -90,6 +90,8 @@ type Service struct {
 	Subnets   []Subnet // in the order in which they are advertised
 	DNS       DNS
 	RA        RA
+	// Translated: guests reach IPv4 over the host's translator.
+	Translated bool
 	// What guests are told beside addresses, as the network has it.
 	DHCP          vnet.DHCPPolicy
 	Boot          vnet.BootPolicy
@@ -158,6 +160,7 @@ type DNS struct {
 	Forwarders []vnet.Forwarder
 	Upwards    bool // ask forwarders for unknown names of our own domain, too
 	DNS64      netip.Prefix
+	Only64     bool                // guests reach no IPv6 outside but what DNS64 makes
 	Encrypted  []vnet.EncryptedDNS // told to guests
 }
 
