@@ -292,6 +292,16 @@ func SharesUniques(o Object) (Ref, bool) {
 	return Ref{}, false
 }
 
+// SharesHostPart reports whether o may be written although another lease holds
+// the unique name u: a guest has the same host part in every IPv6 prefix of a
+// subnet. The name keeps ports and reservations from what guests use; between
+// leases the address decides. Who shares does not hold: the name goes with the
+// lease that has it.
+func SharesHostPart(o Object, u string, holder Ref) bool {
+	l, ok := o.(*Lease)
+	return ok && holder.Kind == KindLease && l.Address.Is6() && l.Length == 0 && strings.HasPrefix(u, NetworkUniques(l.Network)+"addr/")
+}
+
 // DescribeUnique says in the words of the command line which key a unique name
 // comes from, and its value.
 func DescribeUnique(u string) (field, value string) {
