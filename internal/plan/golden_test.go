@@ -179,6 +179,16 @@ func TestGolden(t *testing.T) {
 			w.assigned(six, "2001:db8:100:1::/64", vnet.EgressDelegated, vnet.PrefixDeprecated).Cut = true
 			w.port("vm1", n, vnet.Binding{Plug: vnet.PlugTap, Device: "tap1"}, vnet.FixedAddress{Subnet: six.ID, Host: 0xabc})
 		},
+		"pinned": func(w *world) {
+			w.f.Pinned4 = plan.Hop{Link: "eth1", Via: netip.MustParseAddr("203.0.113.1")}
+			w.f.Pinned6 = plan.Hop{Link: "eth1", Via: netip.MustParseAddr("fe80::1")}
+			n := w.network("web", vnet.EgressNAT, vnet.EgressNAT66)
+			w.subnet(n, "10.0.0.0/24", vnet.GuestsDHCP)
+			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.subnet(w.network("inner", vnet.EgressIsolated, vnet.EgressULA), "fd12:3456:789a:2::/64", vnet.GuestsSLAACStateful)
+			w.s.Put(&vnet.Router{Meta: meta("r1", "edge"), Netns: "sextant-edge", Number: 1})
+			w.subnet(w.network("far", vnet.EgressNAT, vnet.EgressNone, func(n *vnet.Network) { n.Router = "r1" }), "10.1.0.0/24", vnet.GuestsDHCP)
+		},
 		"delegated-router": func(w *world) {
 			w.s.Put(&vnet.Router{Meta: meta("r1", "edge"), Netns: "sextant-edge", Number: 1})
 			n := w.network("web", vnet.EgressNone, vnet.EgressAuto, func(n *vnet.Network) { n.Router = "r1" })

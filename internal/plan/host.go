@@ -50,7 +50,7 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 		v4 = v4 || leaves(mode[vnet.IPv4])
 		v6 = v6 || leaves(mode[vnet.IPv6])
 		local6 = local6 || forwards(mode[vnet.IPv6])
-		any6 = any6 || mode[vnet.IPv6] != vnet.EgressNone && mode[vnet.IPv6] != vnet.EgressBridged
+		any6 = any6 || mode[vnet.IPv6] != vnet.EgressNone && (mode[vnet.IPv6] != vnet.EgressBridged || Beside(n))
 	}
 	if f.Translator.Runs() {
 		out.Items = append(out.Items, translatorItems(out.Owner, f)...)

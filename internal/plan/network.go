@@ -79,10 +79,16 @@ func (p *networkPlan) problem(k vnet.ErrKind, field, msg, hint string) {
 
 // mtu is the network's MTU: the one asked for, else the uplink's.
 func (p *networkPlan) mtu() int {
-	if p.n.MTU != 0 {
-		return p.n.MTU
+	mtu := p.n.MTU
+	if mtu == 0 {
+		mtu = p.f.UplinkMTU()
 	}
-	return p.f.UplinkMTU()
+	if Beside(p.n) { // what is longer than the outside bridge takes would be lost there
+		if wire, _ := WireOf(p.f, p.n); wire != "" && p.f.Links[wire].MTU >= 1280 {
+			mtu = min(mtu, p.f.Links[wire].MTU)
+		}
+	}
+	return mtu
 }
 
 // UplinkMTU is the smaller MTU of the active uplinks, in bytes, never below
@@ -177,6 +183,7 @@ func (p *networkPlan) planGateway() {
 	}
 	p.out.Service = p.svc
 	p.way64 = nat64Of(p.s, p.f, p.n, p.mode)
+	p.planBeside()
 	p.planLinkSysctls()
 	p.planSubnets()
 	p.planFilter()
@@ -237,7 +244,7 @@ func (p *networkPlan) planLinkSysctls() {
 func (p *networkPlan) served() []Subnet {
 	var out, old []Subnet
 	for _, sub := range p.s.SubnetsOf(p.n.ID) {
-		if p.mode[sub.Family] == vnet.EgressNone || p.mode[sub.Family] == vnet.EgressLinkLocal {
+		if m := p.mode[sub.Family]; m == vnet.EgressNone || m == vnet.EgressLinkLocal || m == vnet.EgressBridged {
 			continue
 		}
 		base := Subnet{

@@ -132,6 +132,9 @@ func (a *actual) link(c *netns.Conn, ns string, d device) {
 		t, _ := w.(plan.Tap)
 		a.put(asTap(d, t))
 	case kindVeth:
+		if d.owner().Kind == farKind {
+			return // its near end speaks for it
+		}
 		v, _ := w.(plan.Veth)
 		a.put(a.l.asVeth(c, ns, d, v))
 	}

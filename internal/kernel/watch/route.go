@@ -41,6 +41,7 @@ type hop struct {
 	v6     bool
 	index  int
 	metric int
+	via    netip.Addr // not valid: none
 }
 
 // routeMsg is a decoded RTM_NEWROUTE or RTM_DELROUTE.
@@ -51,8 +52,10 @@ type routeMsg struct {
 	kind    uint8
 	cloned  bool
 	metric  int
-	links   []int // live ones
-	anyLink int   // live or not
+	links   []int        // live ones
+	vias    []netip.Addr // theirs
+	via     netip.Addr   // of a route with one leg
+	anyLink int          // live or not
 }
 
 // parseRoute decodes a route message.
@@ -81,22 +84,40 @@ func parseRoute(msg []byte) (routeMsg, bool) {
 			r.table = number(v)
 		case unix.RTA_PRIORITY:
 			r.metric = number(v)
+		case unix.RTA_GATEWAY:
+			r.via, _ = netip.AddrFromSlice(v)
+		case unix.RTA_VIA:
+			r.via = viaOf(v)
 		case unix.RTA_OIF:
-			r.leg(number(v), uint32(head.Flags))
+			r.leg(number(v), uint32(head.Flags), netip.Addr{})
 		case unix.RTA_MULTIPATH:
 			r.legs(v)
 		}
 	})
+	for i := range r.vias { // a single leg's may come before or after it
+		if !r.vias[i].IsValid() {
+			r.vias[i] = r.via
+		}
+	}
 	r.prefix = netip.PrefixFrom(dst, int(head.Dst_len))
 	return r, err == nil && r.prefix.IsValid()
 }
 
 // leg takes in one next hop; a dead one leads nowhere.
-func (r *routeMsg) leg(index int, flags uint32) {
+func (r *routeMsg) leg(index int, flags uint32, via netip.Addr) {
 	r.anyLink = index
 	if flags&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) == 0 {
-		r.links = append(r.links, index)
+		r.links, r.vias = append(r.links, index), append(r.vias, via)
 	}
+}
+
+// viaOf reads RTA_VIA, a next hop of another family (RFC 5549).
+func viaOf(v []byte) netip.Addr {
+	if len(v) < 2 {
+		return netip.Addr{}
+	}
+	a, _ := netip.AddrFromSlice(v[2:])
+	return a
 }
 
 // legs reads RTA_MULTIPATH: a row of struct rtnexthop.
@@ -106,7 +127,16 @@ func (r *routeMsg) legs(b []byte) {
 		if size < unix.SizeofRtNexthop || size > len(b) {
 			return
 		}
-		r.leg(int(binary.NativeEndian.Uint32(b[4:])), uint32(b[2]))
+		var via netip.Addr
+		_ = link.EachAttr(b[unix.SizeofRtNexthop:size], func(kind uint16, v []byte) {
+			switch kind {
+			case unix.RTA_GATEWAY:
+				via, _ = netip.AddrFromSlice(v)
+			case unix.RTA_VIA:
+				via = viaOf(v)
+			}
+		})
+		r.leg(int(binary.NativeEndian.Uint32(b[4:])), uint32(b[2]), via)
 		b = b[min(len(b), (size+3)&^3):]
 	}
 }
@@ -176,8 +206,8 @@ func (w *Watcher) take(r routeMsg, found *routes) {
 	}
 	if r.prefix.Bits() == 0 {
 		if r.table == unix.RT_TABLE_MAIN {
-			for _, index := range r.links {
-				found.defaults = append(found.defaults, hop{r.prefix.Addr().Is6(), index, r.metric})
+			for i, index := range r.links {
+				found.defaults = append(found.defaults, hop{r.prefix.Addr().Is6(), index, r.metric, r.vias[i]})
 			}
 		}
 		return
