@@ -146,7 +146,7 @@ func (u *uplifts) unshared(r *reach) string {
 	case len(u.onLink) > 0:
 		return u.onLink[0].Prefix.String() + " on the uplink is too short to be shared as a whole (say which part with ipv6.address=)"
 	case up.speaks6() && up.single6():
-		return "the uplink has a single address and no prefix that could be shared"
+		return "the uplink has a single address and no /64 that could be shared"
 	}
 	return "no router on the uplink advertises a /64 that could be shared"
 }
