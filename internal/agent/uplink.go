@@ -28,7 +28,8 @@ type uplinks struct {
 	heard    map[string]uplink.Facts   // as of the last change: what is held in it is kept on disk
 	since    map[vnet.Family]time.Time // when each family's way out became what it is
 	reported []vnet.Uplink
-	begun    time.Time // of hearing; zero: it does not yet
+	policies map[string]*vnet.UplinkPolicy // of this host, by link
+	begun    time.Time                     // of hearing; zero: it does not yet
 }
 
 // hearFirst is for how long after the begin what is held stays although nobody
@@ -77,7 +78,7 @@ func (a *Agent) setUplinks() {
 		a.up.begun = a.cfg.Now()
 		a.askAgain(a.up.begun.Add(hearFirst))
 	}
-	policies := a.policies()
+	policies := a.up.policies
 	for name := range a.facts.Uplinks {
 		a.up.asked[name] = true
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -15,6 +16,7 @@ import (
 // withUplinks adds to the kernel's facts what is heard on the uplinks and
 // wished of them.
 func (a *Agent) withUplinks(f *plan.Facts) {
+	a.up.policies = a.policies()
 	f.Uplinks = maps.Clone(f.Uplinks)
 	if f.Uplinks == nil {
 		f.Uplinks = map[string]vnet.Uplink{}
@@ -22,7 +24,35 @@ func (a *Agent) withUplinks(f *plan.Facts) {
 	for name, u := range f.Uplinks {
 		f.Uplinks[name] = a.describe(f, u)
 	}
+	for _, fam := range vnet.Families {
+		a.pin(f, fam)
+	}
 	a.tellSwitch(a.facts, f)
+}
+
+// pin makes the pinned uplink of a family the one in use, if it has a way out.
+func (a *Agent) pin(f *plan.Facts, fam vnet.Family) {
+	active, hop := &f.Uplink4, &f.Pinned4
+	if fam == vnet.IPv6 {
+		active, hop = &f.Uplink6, &f.Pinned6
+	}
+	for _, d := range f.Defaults {
+		p := a.up.policies[d.Link]
+		if d.Family != fam || p == nil || !slices.Contains(p.Pins(), fam) {
+			continue
+		}
+		*active, *hop = d.Link, d.Hop
+		for name, u := range f.Uplinks {
+			if fam == vnet.IPv4 {
+				u.V4 = name == d.Link
+			} else {
+				u.V6 = name == d.Link
+			}
+			u.Pinned = u.Pinned || name == d.Link
+			f.Uplinks[name] = u
+		}
+		return
+	}
 }
 
 // describe completes what is known of an uplink.
@@ -33,6 +63,14 @@ func (a *Agent) describe(f *plan.Facts, u vnet.Uplink) vnet.Uplink {
 	u.Routers, u.Delegations = heard.Routers, heard.Delegations
 	if heard.Problem != "" {
 		u.Problems = append(slices.Clone(u.Problems), vnet.Problem{Kind: vnet.ErrHost, Msg: heard.Problem})
+	}
+	if p := a.up.policies[u.Name]; p != nil {
+		for _, fam := range p.Pins() {
+			if !slices.ContainsFunc(f.Defaults, func(d plan.DefaultRoute) bool { return d.Link == u.Name && d.Family == fam }) {
+				u.Problems = append(slices.Clone(u.Problems), vnet.Problem{Kind: vnet.ErrUnavailable, Field: "pinned", Family: fam,
+					Msg: fmt.Sprintf("it is pinned for %s but has no default route: guests leave as the host does", fam)})
+			}
+		}
 	}
 	return u
 }
@@ -108,7 +146,7 @@ func aggregates(in *ladder.Input, held []vnet.PrefixAssignment) []netip.Prefix {
 
 // settle is how long auto waits before it climbs on the active uplink.
 func (a *Agent) settle() time.Duration {
-	p := a.policies()[a.facts.Uplink6]
+	p := a.up.policies[a.facts.Uplink6]
 	if p == nil || p.Settle == 0 {
 		return ladder.Settle
 	}
