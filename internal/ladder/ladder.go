@@ -92,6 +92,11 @@ type Wish struct {
 	LeaseTime  time.Duration // the longest that guests are promised an address
 	IPv4, IPv6 vnet.Egress   // modes as wished
 	Subnets    []vnet.Subnet // of both families
+	// Beside says that its IPv6 is to be bridged beside an IPv4 that is not;
+	// Wire is the bridge that it joins, without one NoWire says why: then it
+	// stands on proxied.
+	Beside       bool
+	Wire, NoWire string
 }
 
 // mode is the wished mode of a family.

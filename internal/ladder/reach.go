@@ -20,11 +20,12 @@ type reach struct {
 	auto  bool
 	held  []vnet.PrefixAssignment // of this host, the oldest first
 
-	active *vnet.PrefixAssignment
-	source *Source // of active
-	number *uint64 // which piece of its source it had, for the next one
-	wait   *Source // what it does not climb to yet
-	short  string  // what keeps it from the rungs above
+	active  *vnet.PrefixAssignment
+	source  *Source                // of active
+	revived *vnet.PrefixAssignment // what active was a moment ago: deprecated
+	number  *uint64                // which piece of its source it had, for the next one
+	wait    *Source                // what it does not climb to yet
+	short   string                 // what keeps it from the rungs above
 }
 
 // reachOf returns the reach of a subnet, nil if its prefix comes from
@@ -33,6 +34,10 @@ func reachOf(w *Wish, s *vnet.Subnet) *reach {
 	r := &reach{wish: w, subnet: s}
 	mode := w.mode(vnet.IPv6)
 	switch {
+	case s.Family == vnet.IPv6 && w.Beside && s.Primary:
+		if w.Wire == "" {
+			r.rungs = []vnet.Egress{vnet.EgressProxied}
+		}
 	case s.Family != vnet.IPv6 || !mode.Addressed():
 		return nil
 	case s.Source == vnet.SourceProxied, s.Primary && mode == vnet.EgressProxied:
@@ -146,6 +151,8 @@ func stateOrder(s vnet.PrefixState) int {
 func (u *uplifts) past(r *reach, h vnet.PrefixAssignment) {
 	if s := u.sourceOf(r, h.Rung, h.Prefix); s != nil && r.active == nil && slices.Contains(r.rungs, h.Rung) && u.taken[h.Prefix] == nil &&
 		!u.waits(r, h.Rung, s) {
+		r.revived = &vnet.PrefixAssignment{}
+		*r.revived = h
 		h.State, h.Since, h.Cut = vnet.PrefixActive, u.d.in.Now, false
 		u.activate(r, h, s, true)
 		return
@@ -279,8 +286,8 @@ func (u *uplifts) sourceOf(r *reach, rung vnet.Egress, p netip.Prefix) *Source {
 // cut reports whether no uplink carries a prefix any more, not even for what
 // was begun with it.
 func (u *uplifts) cut(h vnet.PrefixAssignment) bool {
-	if u.unheard(h.Rung) {
-		return h.Cut
+	if u.unheard(h.Rung) || u.d.in.Uplink.Link6 == "" {
+		return h.Cut // a cable that is pulled out says nothing of the provider
 	}
 	list := u.d.in.Uplink.Delegated
 	if h.Rung == vnet.EgressProxied {
@@ -380,6 +387,13 @@ func (u *uplifts) drop(r *reach, why string) {
 	u.d.out.Claim = slices.DeleteFunc(u.d.out.Claim, same)
 	delete(u.taken, h.Prefix)
 	r.active, r.source = nil, nil
+	if r.revived != nil { // it was none before, either
+		h = *r.revived
+		h.Cut = u.cut(h)
+		u.d.hold(h, h.Cut != r.revived.Cut)
+		r.revived = nil
+		return
+	}
 	u.deprecate(r, h, why)
 }
 
@@ -427,6 +441,10 @@ func (u *uplifts) free(r *reach, s *Source) (netip.Prefix, bool) {
 // tell says on which rung the subnet's network stands, and why.
 func (u *uplifts) tell(r *reach) {
 	if !r.subnet.Primary {
+		return
+	}
+	if r.wish.Beside {
+		u.tellBeside(r)
 		return
 	}
 	dec := u.d.decisions[r.wish.Network]

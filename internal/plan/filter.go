@@ -166,12 +166,17 @@ table bridge sextant {
 	set no4 { type ifname; }
 	set no6 { type ifname; }
 	set nodefault { type ifname; }
+	set inner { type ifname; }
+	set outer { type ifname; }
 	set asking { type ifname; }
 	set asked { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	set told { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	set withheld { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	chain prerouting {
 		type filter hook prerouting priority -250; policy accept;
+		iifname @inner ether type != ip6 drop
+		iifname @outer ether type != ip6 drop
+		iifname @outer jump outwards
 		iifname @no4 ether type { ip, arp } drop
 		iifname @no6 ether type ip6 drop
 		iifname @ports jump hear
@@ -193,11 +198,24 @@ table bridge sextant {
 	}
 	chain forward {
 		type filter hook forward priority -200; policy accept;
+		oifname @inner ether type != ip6 drop
+		oifname @outer ether type != ip6 drop
+		oifname @inner jump outwards
 		icmpv6 type nd-router-advert oifname @nodefault jump withhold
+	}
+	chain input {
+		type filter hook input priority -200; policy accept;
+		iifname @inner drop
 	}
 	chain output {
 		type filter hook output priority -200; policy accept;
+		oifname @inner drop
+		oifname @outer ether type != ip6 drop
 		icmpv6 type nd-router-advert oifname @nodefault jump withhold
+	}
+	chain outwards {
+		icmpv6 type { nd-router-advert, nd-redirect } drop
+		udp dport 546 drop
 	}
 	chain withhold {
 		update @withheld { oifname limit rate over 20/second burst 40 packets } drop

@@ -98,6 +98,9 @@ func translateElement(ns, set string, from, to netip.Prefix) Item {
 // filterMode is the mode by which a family is filtered: nptv6 without a prefix
 // outside leads nowhere, and inside addresses must not leave.
 func (p *networkPlan) filterMode(f vnet.Family) vnet.Egress {
+	if f == vnet.IPv6 && p.besides() {
+		return vnet.EgressLinkLocal // nothing of it is routed here
+	}
 	if m := p.mode[f]; m != vnet.EgressNPTv6 || p.translates() {
 		return m
 	}
