@@ -228,7 +228,7 @@ func (u *uplifts) again(deadline time.Time) {
 	if deadline.IsZero() || !deadline.After(now) {
 		return
 	}
-	at := now.Add(max(deadline.Sub(now)/2, 10*time.Second))
+	at := now.Add(max(deadline.Sub(now)/2+time.Second, 10*time.Second))
 	if at.After(deadline) {
 		at = deadline
 	}

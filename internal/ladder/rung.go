@@ -104,6 +104,15 @@ func (u *Uplink) auto6() (vnet.Egress, string) {
 // below says why auto stands on nat66 or ula: what it is short of for the
 // rungs above, and what would lift it.
 func (u *Uplink) below(short string) string {
+	return u.lift(short) + "; " + preferred
+}
+
+// preferred is what a unique local prefix means for guests that have IPv4, too:
+// in RFC 6724's table of policies (section 2.1) IPv4 comes before them.
+const preferred = "guests prefer IPv4 over unique local addresses (RFC 6724), which a higher rung would end"
+
+// lift says what auto is short of, and what would lift it.
+func (u *Uplink) lift(short string) string {
 	switch {
 	case u.speaks6() && short == "":
 		return fmt.Sprintf("nat66: the uplink %s has IPv6; a delegated prefix would lift it", name(u.Link6))
