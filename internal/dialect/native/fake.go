@@ -114,6 +114,8 @@ func networkOf(o vnet.Object) vnet.ID {
 	switch o := o.(type) {
 	case *vnet.Lease:
 		return o.Network
+	case *vnet.PrefixAssignment:
+		return o.Network
 	}
 	for _, r := range references(o) {
 		if r.kind == vnet.KindNetwork {

@@ -29,9 +29,23 @@ type NetworkStatus struct {
 	Why6     string         `json:"why6,omitempty" doc:"why this mode, why not a better one"`
 	Note6    string         `json:"note6,omitempty" doc:"what guests make of it"`
 	Gateways []netip.Prefix `json:"gateways,omitempty" doc:"gateway addresses in service"`
-	Bridge   string         `json:"bridge,omitempty"`
-	MTU      int            `json:"mtu,omitempty" doc:"bytes"`
-	Problems []vnet.Problem `json:"problems,omitempty"`
+	// Prefixes are told where one network is shown.
+	Prefixes []NetworkPrefix `json:"prefixes,omitempty" doc:"prefixes that hosts found for it, with their lifetimes"`
+	Bridge   string          `json:"bridge,omitempty"`
+	MTU      int             `json:"mtu,omitempty" doc:"bytes"`
+	Problems []vnet.Problem  `json:"problems,omitempty"`
+}
+
+// NetworkPrefix is a prefix that a host found for a network: a free private one,
+// or one of its uplink.
+type NetworkPrefix struct {
+	Prefix         netip.Prefix     `json:"prefix"`
+	Rung           vnet.Egress      `json:"rung,omitempty" doc:"how the network reaches the outside with it"`
+	Uplink         string           `json:"uplink,omitempty" doc:"the link that carries it"`
+	State          vnet.PrefixState `json:"state,omitempty" doc:"active, deprecated or expired"`
+	PreferredUntil time.Time        `json:"preferredUntil,omitzero" doc:"absent: no end in sight"`
+	ValidUntil     time.Time        `json:"validUntil,omitzero"`
+	Host           string           `json:"host,omitempty"`
 }
 
 // networkStatus picks what concerns a network out of a status.
