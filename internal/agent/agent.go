@@ -49,6 +49,8 @@ type Config struct {
 	UplinkClock uplink.Clock // nil: the system's
 	Log         *slog.Logger
 	Now         func() time.Time
+	// Translator runs the host's NAT64 translator; nil: there is none.
+	Translator Translator
 	// Ears delivers what guests' ports say, in the host's namespace; nil: deaf.
 	Ears *Ears
 	// Features is what was probed of the kernel, for the host's facts.
@@ -60,21 +62,22 @@ type Config struct {
 
 // Agent is the host's loop.
 type Agent struct {
-	cfg   Config
-	log   *slog.Logger
-	snap  *plan.Snapshot
-	facts *plan.Facts
-	rungs map[vnet.ID]plan.Rung
-	union *union
-	srv   *servers
-	claim *claims
-	index *index
-	rep   *reporter
-	keep  *keeper
-	ears  *hearing
-	past  *past
-	up    *uplinks
-	prox  *proxying
+	cfg    Config
+	log    *slog.Logger
+	snap   *plan.Snapshot
+	facts  *plan.Facts
+	rungs  map[vnet.ID]plan.Rung
+	union  *union
+	srv    *servers
+	claim  *claims
+	index  *index
+	rep    *reporter
+	keep   *keeper
+	ears   *hearing
+	past   *past
+	up     *uplinks
+	prox   *proxying
+	ways64 ways64
 
 	calls    chan func() // run in the loop
 	dirty    map[vnet.Ref]bool
@@ -404,6 +407,7 @@ func (a *Agent) find(f watch.Change) bool {
 func (a *Agent) takeFacts() {
 	old := a.facts
 	now := *a.cfg.Finder.Facts()
+	now.Translator = a.ways64.translator
 	now.Rungs, now.Aggregates = a.rungs, old.Aggregates
 	now.Contested = a.prox.contested
 	a.withUplinks(&now)

@@ -22,7 +22,8 @@ func (a *Agent) check(ctx context.Context) {
 	if !a.climbAt.IsZero() && !now.Before(a.climbAt) {
 		a.climb = true // timers do not count the host's sleep, nor follow a clock that is set
 	}
-	if p := a.srv.problems(); !reflect.DeepEqual(p, a.troubles) {
+	a.lookForTranslator()
+	if p := a.problems(); !reflect.DeepEqual(p, a.troubles) {
 		for _, m := range []map[vnet.ID][]vnet.Problem{p, a.troubles} {
 			for id := range m {
 				a.changed[vnet.Ref{Kind: vnet.KindNetwork, ID: id}] = true

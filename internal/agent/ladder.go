@@ -169,6 +169,9 @@ func (a *Agent) ladderInput() ladder.Input {
 			in.Taken = append(in.Taken, ladder.Used{Prefix: as.Prefix, Scope: as.Scope, Label: "held by host " + as.Host})
 		}
 	}
+	if t := a.facts.Translator; t.Runs() {
+		in.Taken = append(in.Taken, ladder.Used{Prefix: t.Pool, Label: "the NAT64 translator's"})
+	}
 	for p := range a.refused {
 		in.Taken = append(in.Taken, ladder.Used{Prefix: p.prefix, Scope: p.scope, Label: "refused by the store"})
 	}

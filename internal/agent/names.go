@@ -76,7 +76,7 @@ func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*pack.Lease, now t
 	z := dns.Zone{
 		Network: svc.Network, Project: svc.Project, NS: svc.NS, Link: svc.Link, Domain: svc.Domain,
 		Extra: svc.DNS.Records, Forwarders: svc.DNS.Forwarders, Upwards: svc.DNS.Upwards,
-		DNS64: svc.DNS.DNS64, Encrypted: svc.DNS.Encrypted,
+		DNS64: svc.DNS.DNS64, Only64: svc.DNS.Only64, Encrypted: svc.DNS.Encrypted,
 	}
 	for _, sub := range svc.Subnets {
 		z.Prefixes = append(z.Prefixes, sub.Prefix)

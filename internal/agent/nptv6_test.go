@@ -53,23 +53,7 @@ func echoes(t *testing.T, ns *netnstest.NS, at string) {
 			return err
 		}
 		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					for r := bufio.NewReader(c); ; {
-						if _, err := r.ReadString('\n'); err != nil {
-							return
-						}
-						fmt.Fprintln(c, netip.MustParseAddrPort(c.RemoteAddr().String()).Addr())
-					}
-				}()
-			}
-		}()
+		go serveEcho(l)
 		u, err := net.ListenPacket("udp6", net.JoinHostPort(at, "7"))
 		if err != nil {
 			return err
@@ -88,6 +72,25 @@ func echoes(t *testing.T, ns *netnstest.NS, at string) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// serveEcho answers every line with the address that it came from.
+func serveEcho(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			for r := bufio.NewReader(c); ; {
+				if _, err := r.ReadString('\n'); err != nil {
+					return
+				}
+				fmt.Fprintln(c, netip.MustParseAddrPort(c.RemoteAddr().String()).Addr())
+			}
+		}()
 	}
 }
 

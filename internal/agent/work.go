@@ -30,6 +30,7 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	if a.climb {
 		a.climb = false
 		a.askLadder(ctx)
+		a.askTranslator()
 	}
 	climbed := time.Since(start)
 	if len(a.dirty) == 0 && len(a.changed) == 0 && len(a.zones) == 0 && !full {
@@ -47,6 +48,7 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	a.endServices(owners)
 	before := a.failed
 	a.apply(ctx, c, full)
+	a.runTranslator()
 	applied := time.Since(start)
 	if a.startServices(owners) && a.cfg.Foreign != nil && a.cfg.Now().After(a.lookAt) {
 		// Whoever waits for a new network is told what is in its way.
@@ -226,7 +228,7 @@ func (a *Agent) report(owners []vnet.Ref, before map[plan.Key]error) {
 		}
 	}
 	clear(a.changed)
-	a.troubles = a.srv.problems()
+	a.troubles = a.problems()
 	for r := range refs {
 		if s := a.statusOf(r); s != nil {
 			a.rep.status(s)

@@ -103,10 +103,35 @@ func (w *world) delegated(id string, n *vnet.Network, prefix, via string) *vnet.
 	return l
 }
 
+// translatedNetwork gives an nptv6 network a prefix inside, one outside, and one that
+// it had outside until its uplink went.
+func translatedNetwork(w *world, n *vnet.Network) {
+	sub := w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+	w.s.Put(&vnet.PrefixAssignment{Meta: meta("as", ""), Network: n.ID, Subnet: sub.ID, Host: "h1", Family: vnet.IPv6,
+		Prefix: netip.MustParsePrefix("2001:db8:100:1::/64"), Rung: vnet.EgressNPTv6, State: vnet.PrefixActive})
+	w.s.Put(&vnet.PrefixAssignment{Meta: meta("gone", ""), Network: n.ID, Subnet: sub.ID, Host: "h1", Family: vnet.IPv6,
+		Prefix: netip.MustParsePrefix("2001:db8:200:1::/64"), Rung: vnet.EgressNPTv6, State: vnet.PrefixDeprecated, Cut: true})
+}
+
 // TestGolden prints the plans of whole hosts as an operator would type them.
 func TestGolden(t *testing.T) {
 	for name, build := range map[string]func(*world){
 		"empty": func(*world) {},
+		"nptv6": func(w *world) {
+			n := w.network("web", vnet.EgressNAT, vnet.EgressNPTv6)
+			translatedNetwork(w, n)
+		},
+		"nptv6-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("0123456789abcdef", "edge"), Netns: "sextant-edge", Number: 3})
+			n := w.network("web", vnet.EgressNAT, vnet.EgressNPTv6, func(n *vnet.Network) { n.Router = "0123456789abcdef" })
+			translatedNetwork(w, n)
+		},
+		"nat64": func(w *world) {
+			n := w.network("web", vnet.EgressNone, vnet.EgressAuto)
+			w.f.Rungs[n.ID] = plan.Rung{V6: vnet.EgressULA}
+			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.f.Translator = &translator
+		},
 		"default": func(w *world) {
 			n := w.network("web", vnet.EgressAuto, vnet.EgressAuto)
 			w.f.Rungs[n.ID] = plan.Rung{V4: vnet.EgressNAT, V6: vnet.EgressNAT66}

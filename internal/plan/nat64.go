@@ -78,7 +78,7 @@ func nat64Of(s *Snapshot, f *Facts, n *vnet.Network, mode map[vnet.Family]vnet.E
 	if p := n.NAT64.Prefix(); p.IsValid() {
 		return way64{prefix: p, why: fmt.Sprintf("IPv4 over the translator of %s, by name", p)}
 	}
-	if p := f.heard64(); p.IsValid() && leaves(mode[vnet.IPv6]) {
+	if p := f.Heard64(); p.IsValid() && leaves(mode[vnet.IPv6]) {
 		return way64{prefix: p, why: fmt.Sprintf("IPv4 over the provider's translator, %s", p)}
 	}
 	own := OwnNAT64(s.Installation.ULA)
@@ -106,9 +106,9 @@ func lacking(n *vnet.Network, msg, hint string) way64 {
 	return w
 }
 
-// heard64 is the translator's prefix that routers on the IPv6 uplink name, the
+// Heard64 is the translator's prefix that routers on the IPv6 uplink name, the
 // same one for as long as anybody does.
-func (f *Facts) heard64() netip.Prefix {
+func (f *Facts) Heard64() netip.Prefix {
 	var all []netip.Prefix
 	for _, r := range f.Uplinks[f.Uplink6].Routers {
 		for _, p := range r.PREF64 {
