@@ -3,6 +3,8 @@ package agent_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,6 +122,91 @@ func has(t *testing.T, guest *netnstest.NS, prefix string, preferred bool) {
 		}
 		return errors.New(out)
 	})
+}
+
+// address is a guest's in a prefix.
+func address(t *testing.T, guest *netnstest.NS, prefix string) string {
+	t.Helper()
+	out := guest.Run("ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global")
+	for _, f := range strings.Fields(out) {
+		if a, _, ok := strings.Cut(f, "/"); ok && strings.HasPrefix(a, prefix) {
+			return a
+		}
+	}
+	t.Fatalf("no address in %s: %s", prefix, out)
+	return ""
+}
+
+// connect makes a TCP connection from a guest's address in a prefix to the
+// provider, which echoes.
+func (h *host) connect(p *provider, guest *netnstest.NS, prefix string) net.Conn {
+	h.t.Helper()
+	var l net.Listener
+	err := p.Do(func() (err error) {
+		l, err = net.Listen("tcp6", "[2001:db8:ffff::1]:7")
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c); c.Close() }()
+		}
+	}()
+	var conn net.Conn
+	from := net.ParseIP(address(h.t, guest, prefix))
+	err = guest.Do(func() (err error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: 5 * time.Second, FallbackDelay: -1}
+		conn, err = d.Dial("tcp6", "[2001:db8:ffff::1]:7")
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { conn.Close() })
+	if err := talk(conn); err != nil {
+		h.t.Fatal(err)
+	}
+	return conn
+}
+
+// talk sends a byte and waits for its echo.
+func talk(c net.Conn) error {
+	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	if _, err := c.Write([]byte{1}); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 1))
+	return err
+}
+
+// uplink is how an uplink was reported, nil if it was not.
+func (h *host) uplink(name string) *vnet.Uplink {
+	host, _ := h.store.Observed("h1").(*vnet.Host)
+	if host == nil {
+		return nil
+	}
+	for i := range host.Facts.Uplinks {
+		if host.Facts.Uplinks[i].Name == name {
+			return &host.Facts.Uplinks[i]
+		}
+	}
+	return nil
+}
+
+// events are the kinds of what was told.
+func (h *host) events() []string {
+	var out []string
+	for _, e := range h.store.Events() {
+		out = append(out, e.What)
+	}
+	return out
 }
 
 // reaches waits until a guest reaches the provider from an address in a prefix.
