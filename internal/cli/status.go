@@ -162,6 +162,9 @@ func (a *app) sayStatus(raw json.RawMessage) error {
 	return a.sayRungs(o.Networks)
 }
 
+// rungsMost is how many different reasons are said below the table.
+const rungsMost = 8
+
 // sayRungs writes why IPv6 of networks that choose it themselves is what it is,
 // and what would lift it. Networks of which the same is to be said share a line.
 func (a *app) sayRungs(networks []json.RawMessage) error {
@@ -191,7 +194,10 @@ func (a *app) sayRungs(networks []json.RawMessage) error {
 		}
 		names[line] = append(names[line], n.Name)
 	}
-	for _, line := range lines {
+	for i, line := range lines {
+		if i == rungsMost {
+			return a.print("and %s: see sextant status -o wide", counted(len(lines)-i, "other network"))
+		}
 		who := "network " + names[line][0]
 		if n := len(names[line]); n > 1 {
 			who = fmt.Sprintf("%s and %s", who, counted(n-1, "other"))
