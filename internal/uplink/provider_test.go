@@ -99,6 +99,24 @@ func TestRapidAndRelease(t *testing.T) {
 	w.delegated("2001:db8:100:100::/56") // Kea's next
 }
 
+// TestAskedAgain: prefixes are wished again while a server that is away is told
+// that they are not.
+func TestAskedAgain(t *testing.T) {
+	w := newWorld(t)
+	server := w.kea("one", "2001:db8:100::")
+	w.start()
+	w.delegated("2001:db8:100::/56")
+	server.end()
+	w.link.Ask = false
+	w.Set([]Link{w.link})
+	w.traced("to=releasing")
+	w.link.Ask = true
+	w.Set([]Link{w.link})
+	w.traced("from=stopped to=soliciting")
+	w.kea("two", "2001:db8:200::")
+	w.delegated("2001:db8:200::/56")
+}
+
 func TestNoPrefix(t *testing.T) {
 	w := newWorld(t)
 	w.kea("one", "")

@@ -49,6 +49,10 @@ func (k *link) mac() []byte {
 
 // ask lets the client of a link do what is due.
 func (l *Links) ask(k *link, now pd.Instant) {
+	if k.Ask && l.releasing(k) { // wished again: nobody need wait for the answer
+		k.client, k.started = nil, false
+		l.tell.Held = add(l.tell.Held, k.Name)
+	}
 	switch {
 	case k.Ask && k.client == nil && len(l.cfg.DUID) > 0:
 		k.client = pd.New(pd.Config{DUID: l.cfg.DUID, IAID: identity(k.Name), Hint: k.Hint, Trace: func(from, to pd.State, why string) {
