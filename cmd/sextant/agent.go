@@ -18,9 +18,11 @@ import (
 	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/daemon"
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/kernel/attach"
 	"github.com/sextant-net/sextant/internal/kernel/hear"
 	"github.com/sextant-net/sextant/internal/kernel/netns"
 	"github.com/sextant-net/sextant/internal/kernel/watch"
+	"github.com/sextant-net/sextant/internal/kernel/wire"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/store"
 	"github.com/sextant-net/sextant/internal/translate"
@@ -71,11 +73,15 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 		Dir: translatorDir(conf), Log: log, InNS: func(f func() error) error { return spaces.Do("", f) },
 	})
 	defer func() { err = errors.Join(err, translator.Close()) }()
+	sharer, err := attach.New(spaces, state, attach.Options{})
+	if err != nil {
+		return wrap("shared NICs", err)
+	}
 	a, err = agent.New(agent.Config{
 		Host: conf.Host, Version: build.Read().Version, Kernel: kernel, Finder: finder, Store: db, StateDir: state,
 		InNS: spaces.Do, DUID: serverDUID(conf.Host), Log: log, Ears: ears,
-		Translator: translator,
-		Features:   list, Foreign: agent.ForeignRules(spaces, log),
+		Translator: translator, Sharer: sharer, Speaker: wire.New(spaces),
+		Features: list, Foreign: agent.ForeignRules(spaces, log),
 	})
 	if err != nil {
 		return wrap("agent", err)

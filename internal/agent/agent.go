@@ -53,6 +53,10 @@ type Config struct {
 	Translator Translator
 	// Ears delivers what guests' ports say, in the host's namespace; nil: deaf.
 	Ears *Ears
+	// Sharer puts NICs into bridges; nil: none is shared.
+	Sharer Sharer
+	// Speaker takes leave of routers; nil: nobody does.
+	Speaker Speaker
 	// Features is what was probed of the kernel, for the host's facts.
 	Features []vnet.Feature
 	// Foreign looks for other programs' rules that would stop guests' traffic
@@ -98,6 +102,8 @@ type Agent struct {
 	resting  bool                         // after cleanup, until the next start
 	foreign  []vnet.Problem               // what other programs' rules would do to guests
 
+	share    sharing
+	wires    map[vnet.ID]joined         // networks whose IPv6 is on an outside bridge
 	ctx      context.Context            // Run's, for what happens on a packet
 	inside   []string                   // routers' namespaces that are watched
 	odd      map[int]time.Time          // when links of others may be adopted, by index
@@ -131,6 +137,7 @@ func New(cfg Config) (*Agent, error) {
 		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
 		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, late: newLate(), holding: map[vnet.ID]bool{}, failed: map[plan.Key]error{},
 		refused: map[scoped]bool{}, odd: map[int]time.Time{}, orders: map[vnet.ID]*vnet.LeaseOrder{}, ctx: context.Background(),
+		share: sharing{failed: map[string]tried{}}, wires: map[vnet.ID]joined{},
 	}
 	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.StateDir, cfg.Log, cfg.Now)
 	a.claim.lost = a.lost
@@ -167,6 +174,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	in := newIntake()
 	defer in.stop()
 	go in.run(updates)
+	a.recoverShares()
 	a.takeFacts()
 	if old := a.keep.load(a.cfg.Host); old != nil {
 		a.log.Info("starting from the kept snapshot", "revision", old.Revision)

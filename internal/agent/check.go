@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -30,6 +31,7 @@ func (a *Agent) check(ctx context.Context) {
 			}
 		}
 	}
+	a.tendShares(ctx)
 	a.ears.tick(now)
 	a.adopt(ctx)
 	a.expire(now)
@@ -78,6 +80,9 @@ func (a *Agent) lookForeign(ctx context.Context, now time.Time) {
 		if svc.NS == "" {
 			links = append(links, svc.Link)
 		}
+	}
+	if len(links) > 0 && a.facts.Translator.Runs() {
+		links = append(links, plan.TranslatorLink)
 	}
 	var found []vnet.Problem
 	if len(links) > 0 {

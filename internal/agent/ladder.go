@@ -157,6 +157,7 @@ func (a *Agent) ladderInput() ladder.Input {
 			continue
 		}
 		w := ladder.Wish{Network: id, Name: n.Name, Number: n.Number, Scope: vnet.Scope(n.Router), Stopped: !a.snap.Started(id), LeaseTime: n.LeaseTime.Std(), IPv4: n.IPv4.Mode, IPv6: n.IPv6.Mode}
+		a.besideOf(&w, n)
 		for _, s := range a.snap.SubnetsOf(id) {
 			w.Subnets = append(w.Subnets, *s)
 		}

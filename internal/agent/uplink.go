@@ -97,7 +97,7 @@ func (a *Agent) setUplinks() {
 			continue
 		}
 		l, there := a.facts.Links[name]
-		if !there || name == "lo" || strings.HasPrefix(l.Alias, plan.AliasPrefix) {
+		if !there || name == "lo" || plan.SharedNIC(a.facts.Links[l.Master]) != "" || strings.HasPrefix(l.Alias, plan.AliasPrefix) {
 			continue
 		}
 		links = append(links, uplink.Link{
@@ -133,12 +133,36 @@ func (a *Agent) policies() map[string]*vnet.UplinkPolicy {
 	return out
 }
 
-// asks reports whether prefixes are asked for on a link.
+// asks reports whether prefixes are asked for on a link. With auto, not where a
+// DHCPv6 client of the host has a prefix whose pieces it gives to other links:
+// the provider may delegate only one. Who holds one and does nothing with it, as
+// systemd-networkd does unless told otherwise, is in nobody's way; and what we
+// hold ourselves is not given up because another client comes.
 func (a *Agent) asks(p *vnet.UplinkPolicy, name string) bool {
-	if p == nil {
+	switch {
+	case p != nil && p.Ask == vnet.AskOff:
+		return false
+	case p != nil && p.Ask == vnet.AskOn, a.up.links.Held(name) != nil:
 		return true
 	}
-	return cmp.Or(p.Ask, vnet.AskAuto) != vnet.AskOff
+	_, used := inUseByHost(a.facts)
+	return !used
+}
+
+// inUseByHost returns a prefix that a DHCPv6 client of the host holds and gives
+// pieces of to links of the host.
+func inUseByHost(f *plan.Facts) (netip.Prefix, bool) {
+	for _, p := range f.Delegated {
+		for _, l := range f.Links {
+			if _, uplink := f.Uplinks[l.Name]; uplink || l.Name == "lo" || strings.HasPrefix(l.Alias, plan.AliasPrefix) {
+				continue
+			}
+			if slices.ContainsFunc(l.Addresses, func(a netip.Prefix) bool { return p.Contains(a.Addr()) }) {
+				return p, true
+			}
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 // hintOf is the length to ask for, not valid if the provider may choose.
@@ -217,11 +241,25 @@ func (a *Agent) tellDelegations(link string, was, now uplink.Facts) {
 		return
 	}
 	for _, d := range came {
+		if n, p := a.fixedIn(d.Prefix); n != "" {
+			a.uplinkEvent(link, "problem", "%v, from %s, overlaps %v of network %s, which stays: other networks get what is left of it", d.Prefix, cmp.Or(d.From, "somewhere"), p, n)
+		}
 		a.uplinkEvent(link, "delegation", "%v may be used for guests, from %s", d.Prefix, cmp.Or(d.From, "somewhere"))
 	}
 	for _, d := range went {
 		a.uplinkEvent(link, "delegation", "%v is not ours any more, from %s", d.Prefix, cmp.Or(d.From, "somewhere"))
 	}
+}
+
+// fixedIn finds a network whose prefix does not move and overlaps another.
+func (a *Agent) fixedIn(p netip.Prefix) (name string, fixed netip.Prefix) {
+	for _, s := range a.snap.Subnets {
+		if n := a.snap.Networks[s.Network]; n != nil && s.Source == vnet.SourceFixed && s.Prefix.IsValid() && s.Prefix.Overlaps(p) &&
+			(name == "" || s.Prefix.Compare(fixed) < 0) {
+			name, fixed = n.Name, s.Prefix
+		}
+	}
+	return name, fixed
 }
 
 // newest is what is known of a link: what was told of it, with the deadlines of

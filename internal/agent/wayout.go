@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -16,7 +17,7 @@ import (
 // withUplinks adds to the kernel's facts what is heard on the uplinks and
 // wished of them.
 func (a *Agent) withUplinks(f *plan.Facts) {
-	a.up.policies = a.policies()
+	a.up.policies = lifted(a.policies(), f.Links)
 	f.Uplinks = maps.Clone(f.Uplinks)
 	if f.Uplinks == nil {
 		f.Uplinks = map[string]vnet.Uplink{}
@@ -59,12 +60,19 @@ func (a *Agent) pin(f *plan.Facts, fam vnet.Family) {
 func (a *Agent) describe(f *plan.Facts, u vnet.Uplink) vnet.Uplink {
 	l, heard := f.Links[u.Name], a.up.newest(u.Name)
 	u.Down = !l.Up || !l.Carrier
-	u.Manager = managerOf(l)
+	u.Manager, u.Lower = managerOf(l), plan.SharedNIC(l)
+	u.Problems = append(slices.Clone(u.Problems), a.shareProblems(cmp.Or(u.Lower, u.Name))...)
 	u.Routers, u.Delegations = heard.Routers, heard.Delegations
 	if heard.Problem != "" {
 		u.Problems = append(slices.Clone(u.Problems), vnet.Problem{Kind: vnet.ErrHost, Msg: heard.Problem})
 	}
-	if p := a.up.policies[u.Name]; p != nil {
+	p := a.up.policies[u.Name]
+	if held, used := inUseByHost(f); used && (p == nil || p.Ask == "" || p.Ask == vnet.AskAuto) && a.up.links.Held(u.Name) == nil && u.V6 {
+		u.Problems = append(slices.Clone(u.Problems), vnet.Problem{Kind: vnet.ErrConflict, Field: "ask", Family: vnet.IPv6,
+			Msg:  fmt.Sprintf("a DHCPv6 client of the host holds %v and gives pieces of it to other links: no prefix is asked for beside it", held),
+			Hint: fmt.Sprintf("say `sextant uplink set %s prefixes=` with a part of it that is free, or ask=on", u.Name)})
+	}
+	if p != nil {
 		for _, fam := range p.Pins() {
 			if !slices.ContainsFunc(f.Defaults, func(d plan.DefaultRoute) bool { return d.Link == u.Name && d.Family == fam }) {
 				u.Problems = append(slices.Clone(u.Problems), vnet.Problem{Kind: vnet.ErrUnavailable, Field: "pinned", Family: fam,

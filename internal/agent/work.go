@@ -25,6 +25,7 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	start := time.Now()
 	if a.wishes {
 		a.wishes = false
+		a.tendShares(ctx)
 		a.takeFacts()
 	}
 	if a.climb {
@@ -56,6 +57,7 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	}
 	a.proxyUplinks()
 	a.proxyGuests(owners)
+	a.tendWires()
 	a.tellServers()
 	a.report(owners, before)
 	a.log.Debug("pass", "owners", len(owners), "put", len(c.put), "del", len(c.del), "full", full,

@@ -72,71 +72,8 @@ func New(spaces *netns.Set, dir string, opt Options) (*Host, error) {
 	return &Host{spaces: spaces, dir: dir, opt: opt, rec: rec}, nil
 }
 
-// Shared is a NIC that is in a bridge of ours, or was to be.
-type Shared struct {
-	NIC    string
-	Bridge string // "" if it is not shared now
-	Until  time.Time
-	// Ended says that the attempt that was to be confirmed until Until is over,
-	// and Why.
-	Ended bool
-	Why   string
-}
-
-// Shared lists what the record says, by NIC.
-func (h *Host) Shared() []Shared {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var out []Shared
-	for _, nic := range slices.Sorted(maps.Keys(h.rec.NICs)) {
-		e := h.rec.NICs[nic]
-		s := Shared{NIC: nic, Bridge: e.Bridge, Until: e.Until, Ended: e.Phase == phaseOver, Why: e.Why}
-		if s.Ended {
-			s.Bridge = ""
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// Lapsed reports whether the time to confirm is over, by whichever clock says
-// so first.
-func (h *Host) Lapsed(nic string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	e := h.rec.NICs[nic]
-	return e != nil && h.lapsed(e)
-}
-
-func (h *Host) lapsed(e *entry) bool {
-	return !e.Until.IsZero() && (!h.opt.Now().Before(e.Until) || e.Clock > 0 && h.opt.SinceBoot() >= e.Clock)
-}
-
-// Confirm keeps a NIC shared beyond its deadline.
-func (h *Host) Confirm(nic string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	e := h.rec.NICs[nic]
-	if e == nil || e.Phase != phaseShared || e.Until.IsZero() {
-		return nil
-	}
-	e.Until, e.Clock = time.Time{}, 0
-	return h.rec.save(h.dir)
-}
-
-// Forget drops what is remembered of an attempt that is over.
-func (h *Host) Forget(nic string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if e := h.rec.NICs[nic]; e == nil || e.Phase != phaseOver {
-		return nil
-	}
-	delete(h.rec.NICs, nic)
-	return h.rec.save(h.dir)
-}
-
 // Share puts the NIC into a bridge of ours, which from then on carries what the
-// NIC carried. With a deadline it is undone then, unless Confirm comes first. If
+// NIC carried. With a deadline it is undone then, unless Set confirms it. If
 // anything fails, everything is moved back at once.
 func (h *Host) Share(ctx context.Context, nic string, until time.Time) error {
 	h.mu.Lock()
@@ -152,10 +89,7 @@ func (h *Host) Share(ctx context.Context, nic string, until time.Time) error {
 	if err != nil {
 		return err
 	}
-	e := &entry{Phase: phaseMoving, Bridge: BridgeName(nic, taken(c)), Index: d.index, MAC: d.mac, Until: until}
-	if !until.IsZero() {
-		e.Clock = h.opt.SinceBoot() + until.Sub(h.opt.Now())
-	}
+	e := &entry{Phase: phaseMoving, Bridge: BridgeName(nic, taken(c)), Index: d.index, MAC: d.mac, Until: until, Clock: h.clockAt(until)}
 	if e.Was, err = readState(c, d.index, nic); err != nil {
 		return kernelError("read what "+nic+" carries", err)
 	}
