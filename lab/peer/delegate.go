@@ -13,7 +13,7 @@ import (
 // DHCPv6 as far as a server needs it that says what no real one would say (RFC
 // 8415).
 const (
-	solicit, advertise, request, renew, rebind, reply = 1, 2, 3, 5, 6, 7
+	solicit, advertise, request, renew, rebind, reply, release = 1, 2, 3, 5, 6, 7, 8
 
 	optionClientID, optionServerID, optionIAPD, optionIAPrefix = 1, 2, 25, 26
 )
@@ -72,7 +72,7 @@ func answer(b, offer []byte) []byte {
 	switch b[0] {
 	case solicit:
 		kind = advertise
-	case request, renew, rebind:
+	case request, renew, rebind, release:
 	default:
 		return nil
 	}

@@ -34,7 +34,7 @@ func onLink(c topo.ProviderConfig) string { return c.Link6.Masked().String() }
 
 // access makes a provider whose router advertises as said, plugs the host's
 // link into it, and waits until the host is online.
-func (w *world) access(c topo.ProviderConfig, link string, ad *topo.Advert) access {
+func (w *world) access(c topo.ProviderConfig, link string, ad *topo.Advert) *access {
 	w.t.Helper()
 	a := w.isolated(c)
 	w.connect(a, link, ad)
@@ -42,17 +42,17 @@ func (w *world) access(c topo.ProviderConfig, link string, ad *topo.Advert) acce
 }
 
 // isolated makes a provider to which nobody is plugged yet.
-func (w *world) isolated(c topo.ProviderConfig) access {
+func (w *world) isolated(c topo.ProviderConfig) *access {
 	w.t.Helper()
 	c.Peer = []string{peerBinary}
 	p, err := w.lab.Provider(w.ctx, c)
 	w.ok(err)
-	return access{Provider: p}
+	return &access{Provider: p}
 }
 
 // connect plugs the host's link into a provider, as an installer configures
 // it: static IPv4, IPv6 by the kernel.
-func (w *world) connect(a access, link string, ad *topo.Advert) access {
+func (w *world) connect(a *access, link string, ad *topo.Advert) *access {
 	w.t.Helper()
 	a.link, a.port = link, "to-host"
 	if ad != nil {
@@ -64,7 +64,7 @@ func (w *world) connect(a access, link string, ad *topo.Advert) access {
 			netip.PrefixFrom(c.Addr().Next(), c.Bits()), link, c.Addr(), link))
 	}
 	if ad != nil {
-		w.online(link, len(ad.Prefixes) > 0)
+		w.online(link, len(ad.Prefixes) > 0 && !strings.Contains(ad.Prefixes[0], "AdvAutonomous off"))
 	}
 	return a
 }
@@ -85,7 +85,7 @@ func (w *world) online(link string, address bool) {
 }
 
 // watched follows the host's connectivity over this access.
-func (w *world) watched(a access) func(what string) {
+func (w *world) watched(a *access) func(what string) {
 	w.t.Helper()
 	var to []string
 	if a.Config.Link4.IsValid() {
@@ -98,7 +98,7 @@ func (w *world) watched(a access) func(what string) {
 }
 
 // delegates has the provider delegate a pool, and carry it to the host.
-func (w *world) delegates(a access, d topo.Delegator) {
+func (w *world) delegates(a *access, d topo.Delegator) {
 	w.t.Helper()
 	w.ok(a.Delegate(w.ctx, d))
 	w.ok(a.Route6(w.ctx, d.Pool, w.host.Node, a.link))

@@ -89,7 +89,7 @@ func TestDelegated56(t *testing.T) {
 }
 
 // settled starts the daemon and has auto climb soon.
-func (w *world) settled(at ...access) {
+func (w *world) settled(at ...*access) {
 	w.t.Helper()
 	w.serve()
 	for _, a := range at {
@@ -102,8 +102,8 @@ func (w *world) settled(at ...access) {
 func TestDelegated64(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, time.Minute, "up0")
-	isp := w.access(first, w.host.Uplink, &topo.Advert{Prefixes: []string{onLink(first) + " AdvAutonomous off;"}})
-	w.sh("ip -6 addr add 2001:db8:1::77/64 dev up0") // by hand: hosts get none by themselves
+	isp := w.access(first, w.host.Uplink, noAddress(first))
+	w.byHand(isp)
 	only := prefix("2001:db8:1164::/64")
 	w.delegates(isp, topo.Delegator{Software: "dhcpd", Pool: only})
 	kept := w.watched(isp)

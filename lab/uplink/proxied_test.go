@@ -17,7 +17,7 @@ func (w *world) mac(link string) string {
 }
 
 // neighbour is another machine on the provider's link.
-func (w *world) neighbour(a access, name string) *topo.Node {
+func (w *world) neighbour(a *access, name string) *topo.Node {
 	w.t.Helper()
 	n, err := w.lab.Node(name)
 	w.ok(err)
@@ -53,7 +53,7 @@ func TestOnLink(t *testing.T) {
 }
 
 // shares judges two networks on the on-link prefix.
-func (w *world) shares(isp access, picky bool) {
+func (w *world) shares(isp *access, picky bool) {
 	w.t.Helper()
 	link := first.Link6.Masked()
 	kept := w.watched(isp)
@@ -70,7 +70,7 @@ func (w *world) shares(isp access, picky bool) {
 		w.reaches(isp.Node, a.String())
 		w.reaches(isp.Node, b.String())
 	}
-	if out := w.on(alpha, "rdisc6 -1 eth0"); !strings.Contains(onlyPrefix(out, link), "On-link                  :           No") {
+	if out := w.on(alpha, "rdisc6 -1 eth0"); !strings.Contains(onlyPrefix(out, link), "On-link                 :           No") {
 		w.t.Errorf("guests must not believe the shared prefix on-link:\n%s", out)
 	}
 	if out := w.sh("ip -6 -o addr show scope global | grep -v 'dev \\|" + isp.link + " ' | grep " + strings.TrimSuffix(link.Addr().String(), ":") + ": || true"); out != "" {
@@ -168,12 +168,9 @@ func TestOnLink80(t *testing.T) {
 	alpha, beta := w.plug("alpha", "network=part"), w.plug("beta", "network=part")
 	w.linkLocal(alpha)
 	w.on(alpha, "dhclient -6 -1 -D LL eth0")
-	a := w.in(alpha, part)
-	if !a.IsValid() {
-		t.Fatalf("dhclient has %v", w.own(alpha))
-	}
+	w.usableOn(alpha, part)
 	w.seenIn(alpha, part)
-	w.reaches(isp.Node, a.String())
+	w.reaches(isp.Node, w.in(alpha, part).String())
 	byHand := part.Addr().As16()
 	byHand[15] = 0x99
 	w.sh("sextant port set beta addresses=" + netip.AddrFrom16(byHand).String())

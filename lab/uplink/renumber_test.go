@@ -27,10 +27,10 @@ func noAddress(c topo.ProviderConfig) *topo.Advert {
 }
 
 // byHand gives the host an address on the provider's link.
-func (w *world) byHand(a access) {
+func (w *world) byHand(a *access) {
 	w.t.Helper()
 	c := a.Config.Link6
-	w.sh(fmt.Sprintf("ip -6 addr add %s dev %s", netip.PrefixFrom(c.Addr().Next(), c.Bits()), a.link))
+	w.sh(fmt.Sprintf("ip -6 addr add %s dev %s nodad", netip.PrefixFrom(c.Addr().Next(), c.Bits()), a.link))
 }
 
 // forgotten waits until the guest does not use the prefix for anything new.
@@ -146,13 +146,14 @@ func TestGivenPrefixChanges(t *testing.T) {
 	conn := w.hold(alpha, topo.Server6)
 	w.sh("printf '%s\n' '" + pool1.String() + " 0 3600' '" + pool2.String() + " 3600 7200' >/run/prefixes.new; mv /run/prefixes.new /run/prefixes")
 	now := w.holds("default", pool2, "active")
-	w.usable(alpha, now)
-	w.forgotten(alpha, old)
-	w.on(alpha, "dhclient -6 -x eth0; dhclient -6 -nw -D LL eth0") // it renews at T1 by itself
+	w.usableOn(alpha, now)
+	w.on(alpha, "dhclient -6 -r eth0; dhclient -6 -nw -D LL eth0") // by itself it renews at T1
 	x, y := before.As16(), leased(now).As16()
 	if [8]byte(x[8:]) != [8]byte(y[8:]) {
 		t.Errorf("the lease was %v and is %v: another interface identifier", before, netip.AddrFrom16(y))
 	}
+	w.forgotten(alpha, old)
+	w.seenIn(alpha, now)
 	conn.lives("the old prefix is valid upstream")
 	w.sh("echo '" + pool2.String() + " 3600 7200' >/run/prefixes.new; mv /run/prefixes.new /run/prefixes")
 	kept("all of it")

@@ -103,10 +103,14 @@ func newWorld(t *testing.T, limit time.Duration, uplink string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cancel()
 		if t.Failed() {
 			t.Log(w.lab.Logs(60))
+			if w.daemon != nil {
+				out, _ := w.host.Sh(ctx, "for c in status 'network list -o yaml' 'uplink list -o yaml' 'prefix list' 'lease list' events; do timeout 5 sextant $c; done; ip -6 rule; ip -6 route show table all; ip -6 addr")
+				t.Log(out)
+			}
 		}
+		cancel()
 		if err := w.lab.Close(); err != nil {
 			t.Error(err)
 		}
