@@ -161,7 +161,7 @@ func foreignPrefixes(f *plan.Facts) ([]netip.Prefix, map[string]string) {
 func sameForPlans(a, b *plan.Facts) bool {
 	strip := func(f *plan.Facts) plan.Facts {
 		c := *f
-		c.Revision, c.Routes, c.Resolvers, c.Rungs = 0, nil, nil, nil
+		c.Revision, c.Routes, c.Resolvers, c.Rungs, c.Defaults, c.Delegated = 0, nil, nil, nil, nil, nil
 		c.Contested = nil // who has them is marked by itself
 		c.Links = map[string]plan.Link{}
 		c.Uplinks = forPlans(f.Uplinks)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -207,4 +208,47 @@ func TestPinned(t *testing.T) {
 		return nil
 	})
 	reaches(t, guest, "fd12:3456:789a:1:")
+}
+
+// TestAskedBeside: where a DHCPv6 client of the host gives pieces of a delegated
+// prefix to other links, no second one is asked for, unless somebody says so;
+// one that is held for nothing is in nobody's way.
+func TestAskedBeside(t *testing.T) {
+	h := newHost(t)
+	p := h.provider("wan")
+	p.delegates("2001:db8:100::", 56, "")
+	h.ns.Run("sh", "-c", "ip -6 route add unreachable 2001:db8:900::/56 proto dhcp; ip link add lan type bridge; ip addr add 2001:db8:900:5::1/64 dev lan nodad")
+	h.start()
+	_, ref := h.network("web")
+	h.await(ref, vnet.StateRunning)
+	netnstest.Eventually(t, 10*time.Second, "it is said", func() error {
+		if u := h.uplink("wan"); u == nil || len(u.Problems) == 0 || !strings.Contains(u.Problems[0].Msg, "2001:db8:900::/56") {
+			return fmt.Errorf("%+v", u)
+		}
+		return nil
+	})
+	if u := h.uplink("wan"); len(u.Delegations) != 0 {
+		t.Errorf("asked all the same: %+v", u.Delegations)
+	}
+	h.ns.Run("ip", "addr", "flush", "dev", "lan")
+	netnstest.Eventually(t, 20*time.Second, "asked", func() error {
+		if u := h.uplink("wan"); len(u.Delegations) != 1 || len(u.Problems) != 0 {
+			return fmt.Errorf("%+v", u)
+		}
+		return nil
+	})
+	// What is held is not given up because another client comes.
+	h.ns.Run("ip", "addr", "add", "2001:db8:900:5::1/64", "dev", "lan", "nodad")
+	h.active("web", vnet.EgressDelegated)
+
+	h.store.Put(given())
+	netnstest.Eventually(t, 10*time.Second, "given back", func() error {
+		if u := h.uplink("wan"); len(u.Delegations) != 0 {
+			return fmt.Errorf("%+v", u)
+		}
+		if b, err := os.ReadFile(h.state + "/agent-uplinks.json"); err != nil || strings.Contains(string(b), "2001:db8:100") {
+			return fmt.Errorf("kept: %s %v", b, err)
+		}
+		return nil
+	})
 }

@@ -23,6 +23,8 @@ func TestChanges(t *testing.T) {
 	unplugged.Delegated = offered("2001:db8:a00::/56", "").Delegated
 	back := offered("2001:db8:a00::/56", "")
 	back.Since6 = start.Add(-time.Second)
+	ahead := offered("2001:db8:b00::/56", "")
+	ahead.Delegated[0].Since = start.Add(time.Hour)
 	for _, tc := range []struct {
 		what    string
 		uplink  Uplink
@@ -41,6 +43,7 @@ func TestChanges(t *testing.T) {
 		{"it is back, just now", back, gone(delegated), "ula", "a:2001:db8:a00:77::/64:old", "has just come", 0},
 		{"it is back, first choice", back, gone(delegated), "", "a:2001:db8:a00:77::/64:delegated", "2001:db8:a00::/56", 0},
 		{"the clock was set past its end", offered("2001:db8:a00::/56", ""), over, "delegated", "a:2001:db8:a00:77::/64:delegated", "2001:db8:a00::/56", 0},
+		{"the clock was set back", ahead, gone(delegated), "nat66", "a:2001:db8:a00:77::/64:cut a:2001:db8:b00:77::/64:delegated", "2001:db8:b00::/56", 0},
 		{"its end has come", offered("", ""), over, "delegated", "", "nat66", 0},
 		{"an old one of a lower rung, offered again", offered("2001:db8:b00::/56", "2001:db8::/64"), gone(shared), "",
 			"a:2001:db8::/64:old a:2001:db8:b00:1::/64:delegated", "2001:db8:b00::/56", 0},

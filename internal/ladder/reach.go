@@ -349,7 +349,7 @@ func (u *uplifts) waits(r *reach, rung vnet.Egress, s *Source) bool {
 		at = since
 	}
 	at = at.Add(settle)
-	if !d.in.Now.Before(at) {
+	if !d.in.Now.Before(at) || at.Sub(d.in.Now) > settle { // or from before the clock was set back
 		return false
 	}
 	if d.out.Next.IsZero() || at.Before(d.out.Next) {

@@ -23,6 +23,8 @@ type Facts struct {
 	// Pinned4 and Pinned6 those that guests use whatever the metrics say.
 	Defaults         []DefaultRoute
 	Pinned4, Pinned6 Hop
+	// Delegated are prefixes that a DHCPv6 client of the host holds.
+	Delegated []netip.Prefix
 	// Aggregates are the prefixes delegated to this host that networks have
 	// pieces of.
 	Aggregates []netip.Prefix

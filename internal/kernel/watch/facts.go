@@ -71,7 +71,7 @@ func (w *Watcher) build() *plan.Facts {
 			*best = h
 		}
 	}
-	f.Defaults = w.defaults()
+	f.Defaults, f.Delegated = w.defaults(), w.routes.held
 	if best4.metric >= 0 {
 		f.Uplink4 = w.table.links[best4.index].Name
 	}
@@ -155,7 +155,7 @@ func kindOf(s seen) string {
 // is.
 func same(a, b *plan.Facts) bool {
 	if a.Uplink4 != b.Uplink4 || a.Uplink6 != b.Uplink6 ||
-		!reflect.DeepEqual(a.Uplinks, b.Uplinks) || !slices.Equal(a.Defaults, b.Defaults) || !reflect.DeepEqual(a.Routes, b.Routes) ||
+		!reflect.DeepEqual(a.Uplinks, b.Uplinks) || !slices.Equal(a.Defaults, b.Defaults) || !slices.Equal(a.Delegated, b.Delegated) || !reflect.DeepEqual(a.Routes, b.Routes) ||
 		!reflect.DeepEqual(a.Resolvers, b.Resolvers) || !reflect.DeepEqual(a.Features, b.Features) {
 		return false
 	}

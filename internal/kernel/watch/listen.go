@@ -136,6 +136,9 @@ func (w *Watcher) host(kind uint16, msg []byte) {
 		case !ok:
 		case r.proto == plan.RouteProtocol && !r.cloned:
 			w.drift()
+		case r.holds():
+			w.stale = true
+			w.touch()
 		case r.counts() && !w.table.links[r.anyLink].ours():
 			// With a full routing table most changes are of no interest.
 			if r.prefix.Bits() == 0 || r.isPrivate() || w.routes.public <= publicMost {

@@ -33,7 +33,8 @@ var private = []netip.Prefix{
 type routes struct {
 	all      []plan.Route // not ours, defaults aside
 	defaults []hop
-	public   int // how many public routes there are, kept or not
+	held     []netip.Prefix // of a DHCPv6 client of the host
+	public   int            // how many public routes there are, kept or not
 }
 
 // hop is a default route, or one leg of it.
@@ -141,6 +142,17 @@ func (r *routeMsg) legs(b []byte) {
 	}
 }
 
+// rtProtDHCP is RTPROT_DHCP.
+const rtProtDHCP = 16
+
+// holds reports whether a route is what a DHCPv6 client puts in for a prefix
+// that was delegated to it (RFC 7084 WPD-5): systemd-networkd and dhcpcd do.
+func (r routeMsg) holds() bool {
+	a := r.prefix.Addr()
+	return !r.cloned && r.proto == rtProtDHCP && (r.kind == unix.RTN_UNREACHABLE || r.kind == unix.RTN_BLACKHOLE) &&
+		a.Is6() && a.IsGlobalUnicast() && r.prefix.Bits() <= 64 && r.prefix.Bits() > 0
+}
+
 // counts reports whether a route bears on facts at all.
 func (r routeMsg) counts() bool {
 	a := r.prefix.Addr()
@@ -168,9 +180,12 @@ func (w *Watcher) readRoutes() error {
 			req.AddData(msg)
 			return req
 		}, unix.RTM_NEWROUTE, func() {
-			found = routes{slices.Clone(before.all), slices.Clone(before.defaults), before.public}
+			found = routes{slices.Clone(before.all), slices.Clone(before.defaults), slices.Clone(before.held), before.public}
 		}, func(msg []byte) {
-			if r, ok := parseRoute(msg); ok && r.counts() {
+			switch r, ok := parseRoute(msg); {
+			case ok && r.holds():
+				found.held = append(found.held, r.prefix.Masked())
+			case ok && r.counts():
 				w.take(r, &found)
 			}
 		})
@@ -194,6 +209,8 @@ func (w *Watcher) readRoutes() error {
 		return strings.Compare(a.Link, b.Link)
 	})
 	found.all = slices.Compact(found.all)
+	slices.SortFunc(found.held, netip.Prefix.Compare)
+	found.held = slices.Compact(found.held)
 	w.routes, w.stale = found, false
 	return nil
 }
