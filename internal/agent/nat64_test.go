@@ -337,3 +337,25 @@ func (p *provider) advertise(prefix string) error {
 			nil, netip.MustParseAddr("ff02::1"))
 	})
 }
+
+// TestNAT64Router: guests behind a router's namespace reach IPv4 as well, also
+// where the host has no IPv6.
+func TestNAT64Router(t *testing.T) {
+	netnstest.NeedCommands(t, "tayga")
+	h := newHost(t)
+	h.internet()
+	h.start()
+	h.store.Put(&vnet.Router{Meta: vnet.Meta{ID: "edge0000", Name: "edge", Project: "p1"}, Netns: fmt.Sprintf("sextant-edge%d", os.Getpid()), Number: 1})
+	n, ref := h.network("web")
+	c := *n
+	c.Router, c.IPv4 = "edge0000", vnet.FamilyPolicy{Mode: vnet.EgressNone}
+	c.DNS.Records = []vnet.NameRecord{{Name: "four", Type: "A", Value: "192.0.2.80"}}
+	h.store.Delete(vnet.Ref{Kind: vnet.KindSubnet, ID: "web-4"})
+	h.store.Put(&c)
+	h.await(ref, vnet.StateRunning)
+	g := h.guest("g1", &c)
+	has(t, g, "fd12:3456:789a:1:", true)
+	fetches(t, g, "four.web.internal", "fd12:3456:789a:fffe::c000:250")
+	h.store.Put(&vnet.Activation{Meta: vnet.Meta{ID: "web-a"}, Network: "web", Host: "h1"})
+	h.await(ref, vnet.StateStopped)
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -252,4 +253,28 @@ func TestNPTv6Without(t *testing.T) {
 	h.await(ref, vnet.StateRunning)
 	echoes(t, p.NS, "2001:db8:ffff::1")
 	seenAs(t, g, "tcp6", "2001:db8:ffff::1", "2001:db8:100::10")
+}
+
+// TestNPTv6Router: the prefix outside is led into a router's namespace, where
+// it is translated.
+func TestNPTv6Router(t *testing.T) {
+	netnstest.NeedCommands(t, "ip", "nft", "ping")
+	h := newHost(t)
+	p := h.provider("wan")
+	p.given(h, "2001:db8:100::/56")
+	h.start()
+	h.store.Put(&vnet.Router{Meta: vnet.Meta{ID: "edge0001", Name: "edge", Project: "p1"}, Netns: fmt.Sprintf("sextant-npt%d", os.Getpid()), Number: 1})
+	n, ref := h.network("web")
+	c := *n
+	c.Router, c.IPv6 = "edge0001", vnet.FamilyPolicy{Mode: vnet.EgressNPTv6, Inbound: vnet.InboundOpen}
+	h.store.Put(&c)
+	h.await(ref, vnet.StateRunning)
+	g := h.guest("g1", &c)
+	still(t, g, "10")
+	echoes(t, p.NS, "2001:db8:ffff::1")
+	echoes(t, g, "fd12:3456:789a:1::10")
+	seenAs(t, g, "tcp6", "2001:db8:ffff::1", "2001:db8:100:1::10")
+	seenAs(t, p.NS, "tcp6", "2001:db8:100:1::10", "2001:db8:1::1")
+	h.store.Put(&vnet.Activation{Meta: vnet.Meta{ID: "web-a"}, Network: "web", Host: "h1"})
+	h.await(ref, vnet.StateStopped)
 }

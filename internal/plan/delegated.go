@@ -14,7 +14,7 @@ import (
 // the host's address: on nat, and from the unique local prefix of mode auto
 // whatever the rung, so that what was begun with it goes on.
 func (p *networkPlan) masquerades(sub Subnet) bool {
-	switch p.mode[sub.Family] {
+	switch p.filterMode(sub.Family) {
 	case vnet.EgressNAT, vnet.EgressNAT66:
 		return true
 	case vnet.EgressDelegated, vnet.EgressProxied:

@@ -132,6 +132,13 @@ func TestGolden(t *testing.T) {
 			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
 			w.f.Translator = &translator
 		},
+		"nat64-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("0123456789abcdef", "edge"), Netns: "sextant-edge", Number: 3})
+			n := w.network("web", vnet.EgressNone, vnet.EgressAuto, func(n *vnet.Network) { n.Router = "0123456789abcdef" })
+			w.f.Rungs[n.ID] = plan.Rung{V6: vnet.EgressULA}
+			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.f.Translator = &translator
+		},
 		"default": func(w *world) {
 			n := w.network("web", vnet.EgressAuto, vnet.EgressAuto)
 			w.f.Rungs[n.ID] = plan.Rung{V4: vnet.EgressNAT, V6: vnet.EgressNAT66}

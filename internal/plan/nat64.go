@@ -126,6 +126,9 @@ func (f *Facts) Heard64() netip.Prefix {
 // NeedsTranslator reports whether a network here is to use the host's own
 // translator if there is one.
 func NeedsTranslator(s *Snapshot, f *Facts) bool {
+	if !f.Has(vnet.FeatureIPv6) {
+		return false
+	}
 	probe := *f
 	probe.Translator = &Translator{Prefix: OwnNAT64(s.Installation.ULA), Pool: pools[0]}
 	for _, n := range s.Networks {

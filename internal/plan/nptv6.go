@@ -96,15 +96,21 @@ func translateElement(ns, set string, from, to netip.Prefix) Item {
 }
 
 // filterMode is the mode by which a family is filtered: nptv6 without a prefix
-// outside leads nowhere, and inside addresses must not leave.
+// outside leads nowhere, and inside addresses must not leave. A router's guests
+// reach the host, where the translator is, as those who leave do: hidden behind
+// the router's address, to which the host knows the way.
 func (p *networkPlan) filterMode(f vnet.Family) vnet.Egress {
 	if f == vnet.IPv6 && p.besides() {
 		return vnet.EgressLinkLocal // nothing of it is routed here
 	}
-	if m := p.mode[f]; m != vnet.EgressNPTv6 || p.translates() {
-		return m
+	mode := p.mode[f]
+	if mode == vnet.EgressNPTv6 && !p.translates() {
+		mode = vnet.EgressULA
 	}
-	return vnet.EgressULA
+	if mode == vnet.EgressULA && p.ns != "" && p.way64.own {
+		mode = vnet.EgressNAT66
+	}
+	return mode
 }
 
 // routeInside leads the prefixes outside of a router's nptv6 networks into its
