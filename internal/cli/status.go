@@ -177,7 +177,6 @@ func (a *app) sayRungs(networks []json.RawMessage) error {
 			Mode6   vnet.Egress `json:"mode6"`
 			Rung6   vnet.Egress `json:"rung6"`
 			Why6    string      `json:"why6"`
-			Note6   string      `json:"note6"`
 		}
 		if err := json.Unmarshal(raw, &n); err != nil {
 			return err
@@ -186,9 +185,6 @@ func (a *app) sayRungs(networks []json.RawMessage) error {
 			continue
 		}
 		line := fmt.Sprintf("IPv6 %s: %s", n.Rung6, strings.TrimPrefix(n.Why6, string(n.Rung6)+": "))
-		if n.Note6 != "" {
-			line += "; " + n.Note6
-		}
 		if names[line] == nil {
 			lines = append(lines, line)
 		}

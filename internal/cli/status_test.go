@@ -10,8 +10,8 @@ import (
 )
 
 func TestSayRungs(t *testing.T) {
-	network := func(name, mode, rung, why, note string, started bool) json.RawMessage {
-		b, err := json.Marshal(map[string]any{"name": name, "started": started, "mode6": mode, "rung6": rung, "why6": why, "note6": note})
+	network := func(name, mode, rung, why string, started bool) json.RawMessage {
+		b, err := json.Marshal(map[string]any{"name": name, "started": started, "mode6": mode, "rung6": rung, "why6": why})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -21,18 +21,18 @@ func TestSayRungs(t *testing.T) {
 	a := &app{Config: Config{Stdout: &out}}
 	var many []json.RawMessage
 	for i := range 20 {
-		many = append(many, network(fmt.Sprintf("d%d", i), "auto", "delegated", fmt.Sprintf("delegated: 2001:db8:0:%x::/64, from DHCPv6", i), "", true))
+		many = append(many, network(fmt.Sprintf("d%d", i), "auto", "delegated", fmt.Sprintf("delegated: 2001:db8:0:%x::/64, from DHCPv6", i), true))
 	}
 	for _, tc := range []struct {
 		networks []json.RawMessage
 		want     string
 	}{
 		{nil, ""},
-		{[]json.RawMessage{network("web", "nat66", "nat66", "nat66: by name", "", true), network("off", "auto", "ula", "ula: none", "", false)}, ""},
-		{[]json.RawMessage{network("web", "auto", "proxied", "proxied: 2001:db8::/64; no prefix is delegated", "", true)},
+		{[]json.RawMessage{network("web", "nat66", "nat66", "nat66: by name", true), network("off", "auto", "ula", "ula: none", false)}, ""},
+		{[]json.RawMessage{network("web", "auto", "proxied", "proxied: 2001:db8::/64; no prefix is delegated", true)},
 			"network web: IPv6 proxied: 2001:db8::/64; no prefix is delegated\n"},
-		{[]json.RawMessage{network("a", "auto", "ula", "ula: no uplink", "they prefer IPv4", true), network("b", "auto", "ula", "ula: no uplink", "they prefer IPv4", true),
-			network("c", "auto", "ula", "ula: no uplink", "", true)},
+		{[]json.RawMessage{network("a", "auto", "ula", "ula: no uplink; they prefer IPv4", true), network("b", "auto", "ula", "ula: no uplink; they prefer IPv4", true),
+			network("c", "auto", "ula", "ula: no uplink", true)},
 			"network a and 1 other: IPv6 ula: no uplink; they prefer IPv4\nnetwork c: IPv6 ula: no uplink\n"},
 	} {
 		out.Reset()

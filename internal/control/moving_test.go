@@ -3,7 +3,6 @@ package control
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -237,29 +236,6 @@ func TestPrefixesOfUplink(t *testing.T) {
 	for _, p := range all {
 		if p.Prefix.Bits() == 56 && p.Prefix.Contains(netip.MustParseAddr("2001:db8:100::")) && (!p.ValidUntil.Equal(until) || p.Uplink != "eth0" || p.Host != "h1") {
 			t.Errorf("%+v", p)
-		}
-	}
-}
-
-// TestNote6: guests that have both families are told of only where they would
-// not use their IPv6.
-func TestNote6(t *testing.T) {
-	ula, global := netip.MustParsePrefix("fd00:1::1/64"), netip.MustParsePrefix("2001:db8::1/64")
-	for _, tc := range []struct {
-		v4, v6 vnet.Egress
-		prefix netip.Prefix
-		want   bool
-	}{
-		{vnet.EgressNAT, vnet.EgressNAT66, ula, true},
-		{vnet.EgressNAT, vnet.EgressULA, ula, true},
-		{vnet.EgressNAT, vnet.EgressNAT66, global, false},
-		{vnet.EgressNAT, vnet.EgressDelegated, ula, false},
-		{vnet.EgressNone, vnet.EgressNAT66, ula, false},
-		{vnet.EgressIsolated, vnet.EgressNAT66, ula, false},
-	} {
-		s := &vnet.Status{Rung4: tc.v4, Rung6: tc.v6, Prefixes: []netip.Prefix{tc.prefix}}
-		if got := Note6(s); strings.Contains(got, "RFC 6724") != tc.want {
-			t.Errorf("%s %s %s: %q", tc.v4, tc.v6, tc.prefix, got)
 		}
 	}
 }

@@ -39,7 +39,6 @@ type NetworkOverview struct {
 	Rung6    vnet.Egress    `json:"rung6,omitempty"`
 	Why4     string         `json:"why4,omitempty"`
 	Why6     string         `json:"why6,omitempty"`
-	Note6    string         `json:"note6,omitempty" doc:"what guests make of it"`
 	Prefixes []netip.Prefix `json:"prefixes,omitempty" doc:"gateway addresses in service"`
 	Problems []vnet.Problem `json:"problems,omitempty"`
 }
@@ -146,26 +145,8 @@ func overviewOf(n *vnet.Network, s *vnet.Status) NetworkOverview {
 	}
 	out.State, out.Problems, out.Prefixes = s.State, s.Problems, s.Prefixes
 	out.Rung4, out.Rung6, out.Why4, out.Why6 = s.Rung4, s.Rung6, s.Why4, s.Why6
-	out.Note6 = Note6(s)
 	out.Bridge, out.MTU = cmp.Or(s.Bridge, out.Bridge), cmp.Or(s.MTU, out.MTU)
 	return out
-}
-
-// Note6 says what guests make of the IPv6 that a network has, where that is not
-// what people expect; "" otherwise.
-func Note6(s *vnet.Status) string {
-	if s.Rung6 != vnet.EgressNAT66 && s.Rung6 != vnet.EgressULA {
-		return ""
-	}
-	switch s.Rung4 {
-	case vnet.EgressNAT, vnet.EgressRouted, vnet.EgressOpen:
-	default:
-		return "" // there is nothing that they could prefer
-	}
-	if !slices.ContainsFunc(s.Prefixes, func(p netip.Prefix) bool { return vnet.ULARange.Contains(p.Addr()) }) {
-		return ""
-	}
-	return "guests prefer IPv4 over unique local addresses (RFC 6724); a delegated prefix or an on-link /64 lifts that, ipv6=routed with a prefix of yours as well"
 }
 
 // PrefixUse is a prefix in use.

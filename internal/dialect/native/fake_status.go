@@ -23,7 +23,7 @@ func (f *Fake) Status(ctx context.Context, who Identity) (*Overview, error) {
 		v := control.NetworkOverview{
 			ID: n.ID, Name: n.Name, Project: n.Project, Started: n.Started != nil && *n.Started, State: s.State,
 			Bridge: n.Bridge, MTU: s.MTU, Mode4: n.IPv4.Mode, Mode6: n.IPv6.Mode, Rung4: s.Rung4, Rung6: s.Rung6,
-			Why4: s.Why4, Why6: s.Why6, Note6: control.Note6(s), Prefixes: s.Prefixes,
+			Why4: s.Why4, Why6: s.Why6, Prefixes: s.Prefixes,
 		}
 		if err := f.Broken[n.Name]; err != nil {
 			v.State, v.Prefixes = vnet.StateFailed, nil

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -27,7 +26,6 @@ type NetworkStatus struct {
 	Why4     string         `json:"why4,omitempty" doc:"why this mode, why not a better one"`
 	Mode6    vnet.Egress    `json:"mode6,omitempty" doc:"the IPv6 mode in force"`
 	Why6     string         `json:"why6,omitempty" doc:"why this mode, why not a better one"`
-	Note6    string         `json:"note6,omitempty" doc:"what guests make of it"`
 	Gateways []netip.Prefix `json:"gateways,omitempty" doc:"gateway addresses in service"`
 	// Prefixes are told where one network is shown.
 	Prefixes []NetworkPrefix `json:"prefixes,omitempty" doc:"prefixes that hosts found for it, with their lifetimes"`
@@ -54,7 +52,7 @@ func networkStatus(s *vnet.Status) *NetworkStatus {
 		return nil
 	}
 	return &NetworkStatus{
-		Host: s.Host, State: s.State, Mode4: s.Rung4, Why4: s.Why4, Mode6: s.Rung6, Why6: s.Why6, Note6: control.Note6(s),
+		Host: s.Host, State: s.State, Mode4: s.Rung4, Why4: s.Why4, Mode6: s.Rung6, Why6: s.Why6,
 		Gateways: s.Prefixes, Bridge: s.Bridge, MTU: s.MTU, Problems: s.Problems,
 	}
 }
