@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sextant-net/sextant/internal/netnstest"
+	"github.com/sextant-net/sextant/internal/server/dhcp/dhcptest"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -265,5 +266,120 @@ func TestProxiedPart(t *testing.T) {
 	}
 	pings(t, w.isp, byHand, "")
 	pings(t, w.other, byHand, "")
+	h.online()
+}
+
+// TestProxiedContested: an address that a neighbour had before is not a
+// guest's, however the guest came by it: the host goes on to reach the
+// neighbour. When the neighbour gives it up, the guest has it.
+func TestProxiedContested(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	w := h.town("AdvAutonomous on;")
+	h.start()
+	web, ref := h.network("web")
+	h.await(ref, vnet.StateRunning)
+	h.active("web", vnet.EgressProxied)
+	g := h.guest("g1", web)
+	addressOf(t, g, "2001:db8:1:")
+	pings(t, h.ns, someone, "")
+	g.Run("ip", "addr", "add", someone+"/128", "dev", "eth0", "nodad")
+	netnstest.Eventually(t, 15*time.Second, "the guest is heard with it", func() error {
+		_, _ = g.Try("ndisc6", "-1", "-r", "1", "-w", "100", "-s", someone, "fe80::5054:ff:fe00:1", "eth0")
+		for _, o := range h.store.All(vnet.KindLease) {
+			if o.(*vnet.Lease).Address.String() == someone {
+				return nil
+			}
+		}
+		return errors.New("no lease")
+	})
+	route := func() string { return h.ns.Run("ip", "-6", "route", "show", someone+"/128", "proto", "83") }
+	netnstest.Eventually(t, 15*time.Second, "the host reaches the neighbour", func() error {
+		if out := route(); out != "" {
+			return errors.New(out)
+		}
+		out, err := h.ns.Try("ping", "-6", "-n", "-c", "1", "-W", "1", someone)
+		if err == nil && !strings.Contains(h.ns.Run("ip", "-6", "neigh", "show", "to", someone), "dev wan lladdr") {
+			err = errors.New(out)
+		}
+		return err
+	})
+	pings(t, w.isp, someone, "")
+	w.other.Run("ip", "addr", "del", someone+"/64", "dev", "eth0")
+	netnstest.Eventually(t, 30*time.Second, "the guest has it", func() error {
+		// Its guest says that it is still there, as kernels do now and then.
+		_, _ = g.Try("ndisc6", "-1", "-r", "1", "-w", "100", "-s", someone, "fe80::5054:ff:fe00:1", "eth0")
+		if route() == "" {
+			return errors.New("no route")
+		}
+		return nil
+	})
+	pings(t, w.isp, someone, "")
+	h.online()
+}
+
+// TestProxiedServed: in a shared prefix DHCPv6 gives addresses that work at
+// once, and the resolver is the gateway's link-local address. The outside
+// begins nothing but echo, unless the network is open.
+func TestProxiedServed(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "dhclient", "dig", "busybox", "curl")
+	h := newHost(t)
+	w := h.town("AdvAutonomous on;")
+	h.start()
+	n := h.second("part", 2, vnet.EgressProxied, "2001:db8:1:0:5::/112", vnet.GuestsStateful)
+	h.active("part", vnet.EgressProxied)
+	g := h.guest("g1", n)
+	gateway := "fe80::5054:ff:fe00:2"
+	netnstest.Eventually(t, 10*time.Second, "a link-local address", func() error {
+		if out := g.Run("ip", "-6", "address", "show", "dev", "eth0", "scope", "link", "-tentative"); !strings.Contains(out, "fe80:") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	netnstest.Eventually(t, 15*time.Second, "a default route", func() error {
+		if out := g.Run("ip", "-6", "route", "show", "default"); !strings.Contains(out, "via "+gateway) {
+			return errors.New(out)
+		}
+		return nil
+	})
+	d := &dhcptest.Dhclient{T: t, Guest: g, Dir: t.TempDir(), Args: []string{"-6"},
+		OnEvent: `[ -z "$new_ip6_address" ] || ip -6 addr add "$new_ip6_address/128" dev "$interface"`}
+	out, err := d.Run("eth0")
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	defer d.Stop("eth0")
+	dhcptest.Wants(t, out, "new_dhcp6_name_servers="+gateway)
+	a := addressOf(t, g, "2001:db8:1:0:5:")
+	for _, to := range []string{distant, someone} {
+		pings(t, g, to, a.String())
+	}
+	pings(t, w.other, a.String(), "")
+	netnstest.Eventually(t, 10*time.Second, "its name", func() error {
+		if out, err := g.Try("dig", "+short", "+time=1", "+tries=1", "@"+gateway+"%eth0", "AAAA", "g1.part.internal"); err != nil || strings.TrimSpace(out) != a.String() {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	g.Start("busybox", "httpd", "-f", "-p", "[::]:8080", "-h", d.Dir)
+	url := "http://[" + a.String() + "]:8080/"
+	netnstest.Eventually(t, 10*time.Second, "the guest serves", func() error {
+		_, err := g.Try("curl", "-gs", "-m", "1", url)
+		return err
+	})
+	if out, err := w.other.Try("curl", "-gs", "-m", "2", url); err == nil {
+		t.Errorf("the outside gets in: %s", out)
+	}
+	open := *n
+	open.IPv6.Inbound = vnet.InboundOpen
+	h.store.Put(&open)
+	netnstest.Eventually(t, 15*time.Second, "the network is open", func() error {
+		out, err := w.other.Try("curl", "-gs", "-m", "1", url)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
 	h.online()
 }

@@ -410,3 +410,27 @@ func TestLongerPrefixes(t *testing.T) {
 		t.Errorf("%d guests", len(r.guests))
 	}
 }
+
+// TestContestedIsAlwaysTold: the agent goes by it, so that it is told again when
+// a guest that was gone comes back while somebody else has its address.
+func TestContestedIsAlwaysTold(t *testing.T) {
+	e := newEngine()
+	e.set(wish(), 0)
+	contested := func(o *output) int {
+		n := 0
+		for _, ev := range o.events {
+			if ev.Kind == Contested {
+				n++
+			}
+		}
+		return n
+	}
+	from := advertisement(nil, multicastMAC(allNodes), neighbour, one, allNodes, one, flagOverride)
+	e.heard(0, from, 0)
+	for i := range 3 {
+		if n := contested(e.setGuest(one, "a", time.Duration(i)*time.Second)); n != 1 {
+			t.Errorf("the %d. time: told %d times", i+1, n)
+		}
+		e.removeGuest(one, "a", time.Duration(i)*time.Second)
+	}
+}

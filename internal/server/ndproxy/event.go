@@ -24,7 +24,7 @@ const (
 	Cleared EventKind = "cleared"
 )
 
-var kinds = []EventKind{Found, Duplicate, Contested, Cleared}
+var kinds = []EventKind{Found, Duplicate}
 
 // Event is something about an address that the host's user may want to know.
 type Event struct {
@@ -39,12 +39,16 @@ type Event struct {
 }
 
 // tell adds an event to the output, each kind once in a while for an address.
+// That a guest is contested or no longer is always told: it is the state of what
+// the agent said itself, and follows its trials, which have their own rate.
 func (e *engine) tell(kind EventKind, a netip.Addr, has, other int, mac vnet.MAC) {
-	k := slices.Index(kinds, kind)
-	if _, ok := e.told.get(k, a, e.now); ok || !e.events.allow(eventRate, e.now) {
-		return
+	if kind != Contested && kind != Cleared {
+		k := slices.Index(kinds, kind)
+		if _, ok := e.told.get(k, a, e.now); ok || !e.events.allow(eventRate, e.now) {
+			return
+		}
+		e.told.put(k, a, struct{}{}, e.now+toldLife)
 	}
-	e.told.put(k, a, struct{}{}, e.now+toldLife)
 	e.out.events = append(e.out.events, Event{
 		Kind: kind, Uplink: e.sides[0].link, Address: a,
 		Network: e.sides[has].network, MAC: mac, Other: e.sides[other].network,

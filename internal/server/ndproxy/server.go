@@ -193,7 +193,7 @@ func (s *Server) Problems() map[vnet.ID][]vnet.Problem {
 				continue
 			}
 			for _, p := range []*port{up.ports[0], up.ports[i]} {
-				if p.err != nil {
+				if p.err != nil && (p.side != 0 || !errors.Is(p.err, errNoMAC)) { // on an uplink without MACs nobody asks
 					out[side.network] = append(out[side.network], vnet.Problem{
 						Kind: vnet.ErrHost, Family: vnet.IPv6,
 						Msg: fmt.Sprintf("no neighbour discovery is proxied on %s: %v", p.link, p.err),

@@ -42,6 +42,15 @@ func TestProblems(t *testing.T) {
 	}
 	s.Remove("eth0")
 	s.Remove("eth0")
+	line := wish()
+	line.MAC = vnet.MAC{} // a point-to-point link: it has no neighbours that would ask
+	s.Set(line)
+	for network, got := range s.Problems() {
+		if len(got) != 1 || strings.Contains(got[0].Msg, "eth0") {
+			t.Errorf("network %s: %v", network, got)
+		}
+	}
+	s.Remove("eth0")
 	if p := s.Problems(); len(p) != 0 {
 		t.Errorf("problems of nothing: %v", p)
 	}
