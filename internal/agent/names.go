@@ -106,8 +106,11 @@ func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*pack.Lease, now t
 			names[l.MAC()] = l.Hostname()
 		}
 	}
+	going := func(a netip.Addr) bool {
+		return slices.ContainsFunc(svc.Subnets, func(s plan.Subnet) bool { return s.Deprecated && s.Prefix.Contains(a) })
+	}
 	for _, l := range leases {
-		if l.Declined() || l.Temporary() || l.Length() != 0 || expired(l.Expires(), now) {
+		if going(l.Address()) || l.Declined() || l.Temporary() || l.Length() != 0 || expired(l.Expires(), now) {
 			continue // a delegated prefix is no address
 		}
 		r := dns.Record{Address: l.Address(), Port: l.Port(), MAC: l.MAC()}

@@ -63,6 +63,25 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestOwnAgain: of what a subnet held, the prefix of the highest rung comes back,
+// as itself: its addresses are what guests know.
+func TestOwnAgain(t *testing.T) {
+	shared, delegated := gone(six("a", "2001:db8::/64", vnet.EgressProxied)), gone(six("a", "2001:db8:a00:1::/64", vnet.EgressDelegated))
+	shared.Since = delegated.Since.Add(-time.Minute)
+	other := six("a", "2001:db8:b00:1::/64", vnet.EgressDelegated)
+	in := Input{Now: start, Host: "h", Uplink: offered("2001:db8:a00::/56", "2001:db8::/64"), Wishes: []Wish{sixNet("a", 1, vnet.EgressAuto)},
+		Held: []vnet.PrefixAssignment{shared, delegated, other}, Present: map[vnet.ID]vnet.Egress{"a": vnet.EgressDelegated}}
+	out := Decide(in)
+	if got, want := summary(out), "a:2001:db8::/64:old a:2001:db8:a00:1::/64:delegated a:2001:db8:b00:1::/64:cut"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for _, h := range out.Held {
+		if h.ID == "" {
+			t.Errorf("%v is claimed as a new one", h.Prefix)
+		}
+	}
+}
+
 // TestRefreshed: what was promised is looked at again in time to promise more.
 func TestRefreshed(t *testing.T) {
 	u := offered("2001:db8:a00::/56", "")
