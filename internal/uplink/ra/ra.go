@@ -141,15 +141,23 @@ func (r *router) take(a *ndp.RouterAdvertisement, mac vnet.MAC, now time.Time) {
 		r.Until = now.Add(a.RouterLifetime)
 	}
 	r.Preference = map[ndp.Preference]vnet.Preference{ndp.Low: vnet.PreferenceLow, ndp.High: vnet.PreferenceHigh}[a.RouterSelectionPreference]
+	r.options(a, now)
+}
+
+// options reads what else is told. What an advertisement does not mention
+// lasts as long as was said before: routers may tell things apart (RFC 4861
+// section 6.2.3, RFC 8106 section 5.3.1, RFC 8781 section 4.1).
+func (r *router) options(a *ndp.RouterAdvertisement, now time.Time) {
 	var servers []netip.Addr
 	var names []string
 	var pref64 []netip.Prefix
+	var dns, nat64 bool // mentioned
+	var dnsEnd, nat64End time.Time
 	longest := func(t *time.Time, life time.Duration) {
 		if end := now.Add(min(life, 10*365*24*time.Hour)); end.After(*t) {
 			*t = end
 		}
 	}
-	r.dns, r.pref64 = time.Time{}, time.Time{}
 	for _, o := range a.Options {
 		switch o := o.(type) {
 		case *ndp.MTU:
@@ -157,23 +165,31 @@ func (r *router) take(a *ndp.RouterAdvertisement, mac vnet.MAC, now time.Time) {
 				r.MTU = int(o.MTU)
 			}
 		case *ndp.RecursiveDNSServer:
+			dns = true
 			if o.Lifetime > 0 {
 				servers = append(servers, o.Servers...)
-				longest(&r.dns, o.Lifetime)
+				longest(&dnsEnd, o.Lifetime)
 			}
 		case *ndp.DNSSearchList:
+			dns = true
 			if o.Lifetime > 0 {
 				names = append(names, o.DomainNames...)
-				longest(&r.dns, o.Lifetime)
+				longest(&dnsEnd, o.Lifetime)
 			}
 		case *ndp.PREF64:
+			nat64 = true
 			if o.Lifetime > 0 && o.Prefix.IsValid() {
 				pref64 = append(pref64, o.Prefix.Masked())
-				longest(&r.pref64, o.Lifetime)
+				longest(&nat64End, o.Lifetime)
 			}
 		}
 	}
-	r.Resolvers, r.Search, r.PREF64 = servers[:min(len(servers), maxServers)], names[:min(len(names), maxNames)], pref64[:min(len(pref64), maxPREF64)]
+	if dns {
+		r.Resolvers, r.Search, r.dns = servers[:min(len(servers), maxServers)], names[:min(len(names), maxNames)], dnsEnd
+	}
+	if nat64 {
+		r.PREF64, r.pref64 = pref64[:min(len(pref64), maxPREF64)], nat64End
+	}
 }
 
 // prefixes reads the prefixes (RFC 4861 section 6.3.4, RFC 4862 section 5.5.3).

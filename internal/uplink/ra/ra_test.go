@@ -192,6 +192,25 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestToldApart: a router says one thing in one advertisement and another in
+// the next. Neither takes the other back.
+func TestToldApart(t *testing.T) {
+	table := New()
+	nat64 := &ndp.PREF64{Lifetime: 600 * time.Second, Prefix: netip.MustParsePrefix("64:ff9b::/96")}
+	dns := &ndp.RecursiveDNSServer{Lifetime: time.Hour, Servers: []netip.Addr{netip.MustParseAddr("2001:db8::53")}}
+	hear(t, table, advert(1800, nat64), start)
+	hear(t, table, advert(1800, dns), start.Add(time.Second))
+	hear(t, table, advert(1800), start.Add(2*time.Second))
+	if r := table.Routers("eth0")[0]; len(r.PREF64) != 1 || len(r.Resolvers) != 1 {
+		t.Errorf("%+v", r)
+	}
+	nat64.Lifetime = 0
+	hear(t, table, advert(1800, nat64), start.Add(3*time.Second))
+	if r := table.Routers("eth0")[0]; len(r.PREF64) != 0 || len(r.Resolvers) != 1 {
+		t.Errorf("taken back: %+v", r)
+	}
+}
+
 // FuzzHear: nothing heard panics, or is kept that cannot be.
 func FuzzHear(f *testing.F) {
 	f.Add(marshal(f, advert(1800, pio("2001:db8:1::/64", 600, 600, "LA"), ndp.NewMTU(1500),
