@@ -14,6 +14,7 @@ func (a *Agent) cleanup(ctx context.Context) (Cleaned, error) {
 	for id := range a.srv.services {
 		a.srv.setService(id, nil, nil)
 	}
+	a.proxyUplinks()
 	if a.cfg.Translator != nil {
 		a.cfg.Translator.Set(nil)
 	}
