@@ -92,11 +92,14 @@ func pings(t *testing.T, from *netnstest.NS, to, source string) {
 }
 
 // second puts another network into the store.
-func (h *host) second(id string, number int, mode vnet.Egress, prefix string, guests vnet.Guests) *vnet.Network {
+func (h *host) second(id string, number int, mode vnet.Egress, prefix string, guests vnet.Guests, change ...func(*vnet.Network)) *vnet.Network {
 	n := &vnet.Network{
 		Meta: vnet.Meta{ID: vnet.ID(id), Name: id, Project: "p1"}, Bridge: "sx-" + id, Number: number, MAC: vnet.MAC{0x52, 0x54, 0, 0, 0, byte(number)},
 		Domain: id + ".internal", IPv4: vnet.FamilyPolicy{Mode: vnet.EgressNone}, IPv6: vnet.FamilyPolicy{Mode: mode},
 		Admit: vnet.AdmitAny, LeaseTime: vnet.Duration(vnet.DefaultLease),
+	}
+	for _, c := range change {
+		c(n)
 	}
 	sub := &vnet.Subnet{Meta: vnet.Meta{ID: vnet.ID(id + "-6")}, Network: n.ID, Family: vnet.IPv6, Source: vnet.SourceProxied,
 		Gateway: vnet.GatewayNone, Guests: guests, Primary: true}
@@ -381,5 +384,30 @@ func TestProxiedServed(t *testing.T) {
 		}
 		return nil
 	})
+	h.online()
+}
+
+// TestProxiedRouter: the gateway is in a namespace of its own, and the guest in
+// the prefix of the host's uplink all the same.
+func TestProxiedRouter(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	w := h.town("AdvAutonomous on;")
+	h.store.Put(&vnet.Router{Meta: vnet.Meta{ID: "edge0002", Name: "edge", Project: "p1"}, Netns: fmt.Sprintf("sextant-prox%d", os.Getpid()), Number: 1})
+	h.start()
+	n := h.second("web", 3, vnet.EgressProxied, "", vnet.GuestsSLAAC, func(n *vnet.Network) { n.Router = "edge0002" })
+	t.Cleanup(func() { // the namespace goes with its last network
+		h.store.Put(&vnet.Activation{Meta: vnet.Meta{ID: "web-a"}, Network: n.ID, Host: "h1"})
+		h.await(vnet.RefOf(n), vnet.StateStopped)
+	})
+	h.active("web", vnet.EgressProxied)
+	g := h.guest("g1", n)
+	a := addressOf(t, g, "2001:db8:1:")
+	for _, to := range []string{distant, someone, routers} {
+		pings(t, g, to, a.String())
+	}
+	for _, from := range []*netnstest.NS{w.isp, w.other, h.ns} {
+		pings(t, from, a.String(), "")
+	}
 	h.online()
 }
