@@ -399,9 +399,11 @@ func (a *Agent) touch(o vnet.Object) {
 
 // find takes a finding in; it reports whether everything must be compared.
 func (a *Agent) find(f watch.Change) bool {
-	if f.Facts {
+	switch {
+	case f.Facts && a.share.busy: // half moved: they are taken when it is done
+	case f.Facts:
 		a.takeFacts()
-	} else {
+	default:
 		a.ears.setLinks(a.cfg.Finder.Facts().Links)
 	}
 	if f.NFT {

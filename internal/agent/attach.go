@@ -103,6 +103,9 @@ func wantShared(p *vnet.UplinkPolicy, s attach.Shared, now time.Time) attach.Wan
 	return attach.Want{Shared: true, Until: p.Until}
 }
 
+// shareSettle is how long the finder may take to see what was moved.
+const shareSettle = 300 * time.Millisecond
+
 func (a *Agent) failedLately(nic string, want attach.Want, now time.Time) bool {
 	f, ok := a.share.failed[nic]
 	return ok && f.want == want && now.Before(f.at.Add(shareAgain))
@@ -113,6 +116,15 @@ func (a *Agent) setShared(ctx context.Context, nic string, p *vnet.UplinkPolicy,
 	was := find(a.cfg.Sharer.Shared(), nic)
 	err := a.cfg.Sharer.Set(ctx, nic, want)
 	is := find(a.cfg.Sharer.Shared(), nic)
+	if was.Bridge != is.Bridge {
+		pause := time.NewTimer(shareSettle)
+		defer pause.Stop()
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+	}
 	a.do(func() {
 		a.share.busy = false
 		ref := plan.HostOwner(a.cfg.Host)

@@ -327,7 +327,7 @@ func (p *networkPlan) planSubnets() {
 	p.svc.Subnets = p.served()
 	for _, sub := range p.s.SubnetsOf(p.n.ID) {
 		held := p.s.AssignmentsOf(sub.ID)
-		p.out.Waiting = p.out.Waiting || sub.Source.Moves() && len(held) == 0
+		p.out.Waiting = p.out.Waiting || sub.Source.Moves() && len(held) == 0 && p.mode[sub.Family] != vnet.EgressBridged
 		for _, a := range held {
 			// Guests renew where they got their lease: there they are told that
 			// the prefix is another one now.
