@@ -81,7 +81,12 @@ if [ "${1:-}" = test ]; then
 	need cloud-init cloud-init
 	need isc-dhcp-relay dhcrelay
 	need kea-admin perfdhcp
+	# Providers that delegate prefixes (internal/uplink).
+	need kea-dhcp6-server kea-dhcp6
+	need isc-dhcp-server dhcpd
 	need "$(have apt-cache && apt-cache show radvdump >/dev/null 2>&1 && echo radvdump || echo radvd)" radvdump
+	# The NAT64 translator that the agent runs (internal/translate).
+	need tayga tayga
 	need tftp-hpa tftp
 	need atftp atftp
 	# Whose network cards have iPXE, for machines that boot by their firmware.
@@ -183,7 +188,7 @@ if [ -n "$missing" ]; then
 	# Nor are they to start with the machine's next boot.
 	case "$missing " in *" cloud-init "*) : >/etc/cloud/cloud-init.disabled ;; esac
 	if [ -d /run/systemd/system ]; then
-		for unit in radvd etcd firewalld NetworkManager isc-dhcp-relay wide-dhcpv6-client postgresql kea-dhcp4-server kea-dhcp6-server; do
+		for unit in radvd etcd firewalld NetworkManager isc-dhcp-relay wide-dhcpv6-client postgresql kea-dhcp4-server kea-dhcp6-server isc-dhcp-server tayga; do
 			case "$missing " in
 			*" $unit "* | *" $unit-server "*) systemctl -q disable "$unit" || true ;;
 			esac

@@ -18,11 +18,14 @@ import (
 	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/daemon"
 	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/kernel/attach"
 	"github.com/sextant-net/sextant/internal/kernel/hear"
 	"github.com/sextant-net/sextant/internal/kernel/netns"
 	"github.com/sextant-net/sextant/internal/kernel/watch"
+	"github.com/sextant-net/sextant/internal/kernel/wire"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/store"
+	"github.com/sextant-net/sextant/internal/translate"
 )
 
 // agentRole runs the process that has the host's network in hand.
@@ -66,9 +69,18 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 		// Guests work all the same: only what they do not ask us stays unknown.
 		log.Warn("cannot hear guests", "error", err)
 	}
+	translator := translate.New(translate.Config{
+		Dir: translatorDir(conf), Log: log, InNS: func(f func() error) error { return spaces.Do("", f) },
+	})
+	defer func() { err = errors.Join(err, translator.Close()) }()
+	sharer, err := attach.New(spaces, state, attach.Options{})
+	if err != nil {
+		return wrap("shared NICs", err)
+	}
 	a, err = agent.New(agent.Config{
 		Host: conf.Host, Version: build.Read().Version, Kernel: kernel, Finder: finder, Store: db, StateDir: state,
 		InNS: spaces.Do, DUID: serverDUID(conf.Host), Log: log, Ears: ears,
+		Translator: translator, Sharer: sharer, Speaker: wire.New(spaces),
 		Features: list, Foreign: agent.ForeignRules(spaces, log),
 	})
 	if err != nil {
@@ -91,6 +103,9 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 	log.Info("working", "host", conf.Host)
 	return errors.Join(a.Run(ctx), <-asked, <-watched)
 }
+
+// translatorDir is where the NAT64 translator has its configuration.
+func translatorDir(conf config.Config) string { return filepath.Join(conf.RunDir, "nat64") }
 
 // openEars opens the sockets by which guests are heard and asked.
 func openEars(spaces *netns.Set, log *slog.Logger) (*agent.Ears, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/sextant-net/sextant/internal/config"
 	"github.com/sextant-net/sextant/internal/daemon"
 	"github.com/sextant-net/sextant/internal/kernel/netns"
+	"github.com/sextant-net/sextant/internal/translate"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -79,7 +80,7 @@ func cleanup(ctx context.Context, stateDir, runDir string) (answer json.RawMessa
 		return nil, wrap("kernel", err)
 	}
 	done, err := agent.Clean(ctx, kernel)
-	if err != nil {
+	if err = errors.Join(err, translate.End(translatorDir(conf))); err != nil {
 		return nil, err
 	}
 	return json.Marshal(done)

@@ -19,6 +19,7 @@ import (
 	"github.com/sextant-net/sextant/internal/kernel/watch"
 	"github.com/sextant-net/sextant/internal/pack"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/uplink"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -42,10 +43,20 @@ type Config struct {
 	StateDir string // the snapshot is kept here
 	InNS     func(ns string, f func() error) error
 	DUID     []byte // of the DHCPv6 server
-	Log      *slog.Logger
-	Now      func() time.Time
+	// UplinkDUID is who asks providers for prefixes; nil: made once and kept in
+	// StateDir.
+	UplinkDUID  []byte
+	UplinkClock uplink.Clock // nil: the system's
+	Log         *slog.Logger
+	Now         func() time.Time
+	// Translator runs the host's NAT64 translator; nil: there is none.
+	Translator Translator
 	// Ears delivers what guests' ports say, in the host's namespace; nil: deaf.
 	Ears *Ears
+	// Sharer puts NICs into bridges; nil: none is shared.
+	Sharer Sharer
+	// Speaker takes leave of routers; nil: nobody does.
+	Speaker Speaker
 	// Features is what was probed of the kernel, for the host's facts.
 	Features []vnet.Feature
 	// Foreign looks for other programs' rules that would stop guests' traffic
@@ -55,19 +66,22 @@ type Config struct {
 
 // Agent is the host's loop.
 type Agent struct {
-	cfg   Config
-	log   *slog.Logger
-	snap  *plan.Snapshot
-	facts *plan.Facts
-	rungs map[vnet.ID]plan.Rung
-	union *union
-	srv   *servers
-	claim *claims
-	index *index
-	rep   *reporter
-	keep  *keeper
-	ears  *hearing
-	past  *past
+	cfg    Config
+	log    *slog.Logger
+	snap   *plan.Snapshot
+	facts  *plan.Facts
+	rungs  map[vnet.ID]plan.Rung
+	union  *union
+	srv    *servers
+	claim  *claims
+	index  *index
+	rep    *reporter
+	keep   *keeper
+	ears   *hearing
+	past   *past
+	up     *uplinks
+	prox   *proxying
+	ways64 ways64
 
 	calls   chan func() // run in the loop
 	dirty   map[vnet.Ref]bool
@@ -78,10 +92,15 @@ type Agent struct {
 	failed  map[plan.Key]error
 	orders  map[vnet.ID]*vnet.LeaseOrder // not done yet
 	climb   bool                         // the ladder must be asked again
+	climbAt time.Time                    // when time alone makes it necessary; zero: never
+	alarm   *time.Timer                  // for climbAt
+	wishes  bool                         // what is wished of uplinks changed
 	settled bool                         // the store or the kept snapshot has spoken
 	resting bool                         // after cleanup, until the next start
 	foreign []vnet.Problem               // what other programs' rules would do to guests
 
+	share    sharing
+	wires    map[vnet.ID]joined         // networks whose IPv6 is on an outside bridge
 	ctx      context.Context            // Run's, for what happens on a packet
 	inside   []string                   // routers' namespaces that are watched
 	odd      map[int]time.Time          // when links of others may be adopted, by index
@@ -115,6 +134,7 @@ func New(cfg Config) (*Agent, error) {
 		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
 		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, late: newLate(), holding: map[vnet.ID]bool{}, failed: map[plan.Key]error{},
 		refused: map[scoped]bool{}, odd: map[int]time.Time{}, orders: map[vnet.ID]*vnet.LeaseOrder{}, ctx: context.Background(),
+		share: sharing{failed: map[string]tried{}}, wires: map[vnet.ID]joined{},
 	}
 	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.StateDir, cfg.Log, cfg.Now)
 	a.claim.lost = a.lost
@@ -122,6 +142,8 @@ func New(cfg Config) (*Agent, error) {
 	a.rep = newReporter(cfg.Store, cfg.Log)
 	a.keep = newKeeper(cfg.StateDir, cfg.Log)
 	a.past = newPast(cfg.Host, cfg.Now)
+	a.up = newUplinks(&a.cfg)
+	a.prox = newProxying()
 	a.ears = newHearing(a, cfg.Ears)
 	a.srv = newServers(serverConfig{
 		InNS: cfg.InNS, Claims: a.claim, Host: cfg.Host, DUID: cfg.DUID, Log: cfg.Log, Now: cfg.Now,
@@ -149,6 +171,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	in := newIntake()
 	defer in.stop()
 	go in.run(updates)
+	a.recoverShares()
 	a.takeFacts()
 	if old := a.keep.load(a.cfg.Host); old != nil {
 		a.log.Info("starting from the kept snapshot", "revision", old.Revision)
@@ -157,6 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	go a.claim.run(ctx)
 	go a.rep.run(ctx)
 	go a.keep.run(ctx)
+	defer a.runUplinks(ctx)()
 	resync := time.NewTicker(resyncEvery)
 	defer resync.Stop()
 	check := time.NewTicker(2 * time.Second)
@@ -180,6 +204,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-wait.C:
 		case f := <-a.cfg.Finder.Changed():
 			full = a.find(f) || full
+		case c := <-a.up.links.Changed():
+			a.takeUplinks(c)
 		case h := <-a.ears.heard():
 			a.ears.take(h)
 		case f := <-a.calls:
@@ -198,7 +224,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // due reports whether there is something for a pass to do.
 func (a *Agent) due(full bool) bool {
-	return full || a.climb || len(a.dirty)+len(a.changed)+len(a.zones) > 0
+	return full || a.climb || a.wishes || len(a.dirty)+len(a.changed)+len(a.zones) > 0
 }
 
 // drain takes what else is waiting, so that a burst is worked in one pass.
@@ -287,7 +313,7 @@ func (a *Agent) reset(s *plan.Snapshot) {
 		a.changed[vnet.Ref{Kind: vnet.KindSubnet, ID: id}] = true
 	}
 	a.ears.reset()
-	a.climb, a.settled = true, true
+	a.climb, a.settled, a.wishes = true, true, true
 	a.keep.set(s)
 }
 
@@ -362,14 +388,18 @@ func (a *Agent) touch(o vnet.Object) {
 		a.zones[o.Network] = true
 	case *vnet.Network, *vnet.Subnet, *vnet.Activation, *vnet.PrefixAssignment, *vnet.Installation:
 		a.climb = true
+	case *vnet.UplinkPolicy:
+		a.wishes = true
 	}
 }
 
 // find takes a finding in; it reports whether everything must be compared.
 func (a *Agent) find(f watch.Change) bool {
-	if f.Facts {
+	switch {
+	case f.Facts && a.share.busy: // half moved: they are taken when it is done
+	case f.Facts:
 		a.takeFacts()
-	} else {
+	default:
 		a.ears.setLinks(a.cfg.Finder.Facts().Links)
 	}
 	if f.NFT {
@@ -383,12 +413,17 @@ func (a *Agent) find(f watch.Change) bool {
 func (a *Agent) takeFacts() {
 	old := a.facts
 	now := *a.cfg.Finder.Facts()
-	now.Rungs = a.rungs
+	now.Translator = a.ways64.translator
+	now.Rungs, now.Aggregates = a.rungs, old.Aggregates
+	now.Contested = a.prox.contested
+	a.withUplinks(&now)
 	now.Index()
 	a.facts = &now
 	a.srv.dns.SetUpstreams(now.Resolvers)
 	a.srv.dns.SetHost(hostAddresses(&now))
 	a.ears.setLinks(now.Links)
+	a.setUplinks()
+	a.proxyUplinks()
 	a.rep.host(a.cfg.Host, a.hostFacts(&now))
 	a.climb = true
 	if sameForPlans(old, &now) {

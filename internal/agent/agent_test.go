@@ -18,6 +18,7 @@ import (
 	"github.com/sextant-net/sextant/internal/kernel/watch"
 	"github.com/sextant-net/sextant/internal/netnstest"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/translate"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -84,8 +85,10 @@ func (h *host) startWith(store agent.Store) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	translator := translate.New(translate.Config{Dir: h.state + "/nat64", Log: log, InNS: func(f func() error) error { return spaces.Do("", f) }})
 	a, err = agent.New(agent.Config{
-		Host: "h1", Kernel: kernel, Finder: finder, Store: store, StateDir: h.state, InNS: spaces.Do,
+		Translator: translator,
+		Host:       "h1", Kernel: kernel, Finder: finder, Store: store, StateDir: h.state, InNS: spaces.Do,
 		DUID: []byte{0, 3, 0, 1, 2, 0, 0, 0, 0, 1}, Log: log, Ears: &agent.Ears{C: l.C, Send: p.Send},
 	})
 	if err != nil {
@@ -109,7 +112,7 @@ func (h *host) startWith(store agent.Store) {
 		}
 		stopped = true
 		cancel()
-		if err := errors.Join(<-done, <-done, l.Close(), p.Close(), spaces.Close()); err != nil {
+		if err := errors.Join(<-done, <-done, l.Close(), p.Close(), translator.Close(), spaces.Close()); err != nil {
 			h.t.Error(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -17,13 +18,18 @@ const foreignEvery = 30 * time.Second
 func (a *Agent) check(ctx context.Context) {
 	a.keep.tick(a.snap)
 	now := a.cfg.Now()
-	if p := a.srv.problems(); !reflect.DeepEqual(p, a.troubles) {
+	if !a.climbAt.IsZero() && !now.Before(a.climbAt) {
+		a.climb = true // timers do not count the host's sleep, nor follow a clock that is set
+	}
+	a.lookForTranslator()
+	if p := a.problems(); !reflect.DeepEqual(p, a.troubles) {
 		for _, m := range []map[vnet.ID][]vnet.Problem{p, a.troubles} {
 			for id := range m {
 				a.changed[vnet.Ref{Kind: vnet.KindNetwork, ID: id}] = true
 			}
 		}
 	}
+	a.tendShares(ctx)
 	a.ears.tick(now)
 	a.adopt(ctx)
 	a.expire(now)
@@ -56,6 +62,9 @@ func (a *Agent) lookForeign(ctx context.Context, now time.Time) {
 		if svc.NS == "" {
 			links = append(links, svc.Link)
 		}
+	}
+	if len(links) > 0 && a.facts.Translator.Runs() {
+		links = append(links, plan.TranslatorLink)
 	}
 	var found []vnet.Problem
 	if len(links) > 0 {

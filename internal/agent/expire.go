@@ -22,8 +22,8 @@ func (a *Agent) expire(now time.Time) {
 			continue
 		}
 		a.claim.Release(*l.Whole())
-		if l.Length() > 0 {
-			a.dirty[vnet.Ref{Kind: vnet.KindLease, ID: l.ID()}] = true // its route goes, also while the store is away
+		for _, r := range a.snap.AffectedByLease(l) {
+			a.dirty[r] = true // its route goes, also while the store is away
 		}
 	}
 	a.retire(now)

@@ -19,6 +19,7 @@ type FakeStore struct {
 	objects   map[vnet.Ref]vnet.Object
 	followers []chan vnet.Update
 	observed  map[vnet.ID]vnet.Object
+	events    []*vnet.Event
 	held      map[vnet.ID]map[string][]vnet.Range
 }
 
@@ -109,9 +110,27 @@ func (s *FakeStore) Observe(_ context.Context, objs []vnet.Object) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range objs {
+		if e, ok := o.(*vnet.Event); ok {
+			s.events = append(s.events, e)
+			continue
+		}
 		s.observed[o.GetMeta().ID] = o
 	}
 	return nil
+}
+
+// Events returns what was told, the oldest first.
+func (s *FakeStore) Events() []*vnet.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.events)
+}
+
+// Observed returns what was observed under an ID, nil if nothing was.
+func (s *FakeStore) Observed(id vnet.ID) vnet.Object {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.observed[id]
 }
 
 // Status returns the newest status of an object, nil if there is none.

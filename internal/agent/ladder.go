@@ -30,13 +30,19 @@ type scoped struct {
 // askLadder decides anew which prefixes the host holds and on which rung each
 // network stands. A prefix is claimed before anything is planned with it.
 func (a *Agent) askLadder(ctx context.Context) {
-	out := ladder.Decide(a.ladderInput())
+	in := a.ladderInput()
+	out := ladder.Decide(in)
 	a.claimPrefixes(ctx, out)
+	if now := aggregates(&in, out.Held); !slices.Equal(a.facts.Aggregates, now) && (len(now) > 0 || !in.Uplink.UnheardDelegated) {
+		a.facts.Aggregates = now
+		a.dirty[plan.HostOwner(a.cfg.Host)] = true
+	}
 	for id, d := range out.Networks {
 		now := plan.Rung{V4: d.Rung4, V6: d.Rung6, Why4: d.Why4, Why6: d.Why6, Problems: d.Problems}
 		if reflect.DeepEqual(a.rungs[id], now) {
 			continue
 		}
+		a.tellRung(id, a.rungs[id], now)
 		a.rungs[id] = now
 		ref := vnet.Ref{Kind: vnet.KindNetwork, ID: id}
 		if n := a.snap.Networks[id]; n != nil {
@@ -52,11 +58,25 @@ func (a *Agent) askLadder(ctx context.Context) {
 		}
 	}
 	a.facts.Rungs = a.rungs
-	if !out.Next.IsZero() {
-		time.AfterFunc(max(0, out.Next.Sub(a.cfg.Now()))+time.Millisecond, func() {
-			a.do(func() { a.climb = true })
-		})
+	a.climbAt = time.Time{}
+	a.askAgain(out.Next)
+	if end := a.up.begun.Add(hearFirst); !a.up.begun.IsZero() {
+		a.askAgain(end)
 	}
+}
+
+// askAgain has the ladder asked at a moment, unless that is over or an earlier
+// one is due; zero: never.
+func (a *Agent) askAgain(at time.Time) {
+	now := a.cfg.Now()
+	if at.IsZero() || !at.After(now) || !a.climbAt.IsZero() && !at.Before(a.climbAt) {
+		return
+	}
+	a.climbAt = at
+	if a.alarm != nil {
+		a.alarm.Stop()
+	}
+	a.alarm = time.AfterFunc(at.Sub(now)+time.Millisecond, func() { a.do(func() { a.climb = true }) })
 }
 
 // claimPrefixes makes the decision true in the store first, then here.
@@ -124,11 +144,10 @@ func (a *Agent) tellMoves(moves []ladder.Move) {
 // ladderInput is what the ladder must know.
 func (a *Agent) ladderInput() ladder.Input {
 	in := ladder.Input{Now: a.cfg.Now(), Host: a.cfg.Host, ULA: a.snap.Installation.ULA, Used: usesOf(a.facts)}
-	u4, u6 := a.facts.Uplink4, a.facts.Uplink6
-	in.Uplink = ladder.Uplink{V4: u4 != "", V6: u6 != "", Link4: u4, Link6: u6}
-	for _, p := range a.facts.Uplinks[u6].Addresses {
-		if p.Addr().Is6() {
-			in.Uplink.Addresses6 = append(in.Uplink.Addresses6, p)
+	in.Uplink, in.Settle, in.Present = a.wayOut(), a.settle(), map[vnet.ID]vnet.Egress{}
+	if !in.Now.Before(a.up.begun.Add(hearFirst)) { // until then every choice is a first one
+		for id, r := range a.rungs {
+			in.Present[id] = r.V6
 		}
 	}
 	ids := slices.Sorted(maps.Keys(a.snap.Networks))
@@ -138,6 +157,7 @@ func (a *Agent) ladderInput() ladder.Input {
 			continue
 		}
 		w := ladder.Wish{Network: id, Name: n.Name, Number: n.Number, Scope: vnet.Scope(n.Router), Stopped: !a.snap.Started(id), LeaseTime: n.LeaseTime.Std(), IPv4: n.IPv4.Mode, IPv6: n.IPv6.Mode}
+		a.besideOf(&w, n)
 		for _, s := range a.snap.SubnetsOf(id) {
 			w.Subnets = append(w.Subnets, *s)
 		}
@@ -149,6 +169,9 @@ func (a *Agent) ladderInput() ladder.Input {
 		} else if as.State != vnet.PrefixExpired {
 			in.Taken = append(in.Taken, ladder.Used{Prefix: as.Prefix, Scope: as.Scope, Label: "held by host " + as.Host})
 		}
+	}
+	if t := a.facts.Translator; t.Runs() {
+		in.Taken = append(in.Taken, ladder.Used{Prefix: t.Pool, Label: "the NAT64 translator's"})
 	}
 	for p := range a.refused {
 		in.Taken = append(in.Taken, ladder.Used{Prefix: p.prefix, Scope: p.scope, Label: "refused by the store"})

@@ -46,10 +46,10 @@ func (a *Agent) removeLease(id vnet.ID) {
 }
 
 // touchLease marks what depends on a lease: the names of its network, and the
-// route of a delegated prefix.
+// route of a delegated prefix, or of an address in the prefix of an uplink.
 func (a *Agent) touchLease(l *pack.Lease) {
-	if l.Length() > 0 {
-		a.dirty[vnet.Ref{Kind: vnet.KindLease, ID: l.ID()}] = true
+	for _, r := range a.snap.AffectedByLease(l) {
+		a.dirty[r] = true
 	}
 	a.renamed(l.Network())
 }

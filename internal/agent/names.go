@@ -76,13 +76,17 @@ func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*pack.Lease, now t
 	z := dns.Zone{
 		Network: svc.Network, Project: svc.Project, NS: svc.NS, Link: svc.Link, Domain: svc.Domain,
 		Extra: svc.DNS.Records, Forwarders: svc.DNS.Forwarders, Upwards: svc.DNS.Upwards,
-		DNS64: svc.DNS.DNS64, Encrypted: svc.DNS.Encrypted,
+		DNS64: svc.DNS.DNS64, Only64: svc.DNS.Only64, Encrypted: svc.DNS.Encrypted,
 	}
 	for _, sub := range svc.Subnets {
 		z.Prefixes = append(z.Prefixes, sub.Prefix)
 		if svc.DNS.Serve && sub.Gateway.IsValid() {
 			z.Listen = append(z.Listen, sub.Gateway)
 		}
+	}
+	// Guests all of whose prefixes are an uplink's find us there.
+	if own := linkLocal(svc.MAC); svc.DNS.Serve && slices.Contains(svc.DNS.Servers, own) {
+		z.Listen = append(z.Listen, own)
 	}
 	named := map[vnet.ID]*plan.Guest{}
 	used := usedBy(leases, now)
@@ -102,8 +106,11 @@ func zoneOf(svc *plan.Service, guests []*plan.Guest, leases []*pack.Lease, now t
 			names[l.MAC()] = l.Hostname()
 		}
 	}
+	going := func(a netip.Addr) bool {
+		return slices.ContainsFunc(svc.Subnets, func(s plan.Subnet) bool { return s.Deprecated && s.Prefix.Contains(a) })
+	}
 	for _, l := range leases {
-		if l.Declined() || l.Temporary() || l.Length() != 0 || expired(l.Expires(), now) {
+		if going(l.Address()) || l.Declined() || l.Temporary() || l.Length() != 0 || expired(l.Expires(), now) {
 			continue // a delegated prefix is no address
 		}
 		r := dns.Record{Address: l.Address(), Port: l.Port(), MAC: l.MAC()}

@@ -130,9 +130,7 @@ func (r *reporter) putBack(batch []vnet.Object) {
 func (a *Agent) hostFacts(f *plan.Facts) vnet.HostFacts {
 	out := vnet.HostFacts{Version: a.cfg.Version, Features: a.cfg.Features}
 	out.Prefixes, out.Uses = foreignPrefixes(f)
-	for _, name := range slices.Sorted(maps.Keys(f.Uplinks)) {
-		out.Uplinks = append(out.Uplinks, f.Uplinks[name])
-	}
+	out.Uplinks = a.reported(f)
 	return out
 }
 
@@ -163,8 +161,10 @@ func foreignPrefixes(f *plan.Facts) ([]netip.Prefix, map[string]string) {
 func sameForPlans(a, b *plan.Facts) bool {
 	strip := func(f *plan.Facts) plan.Facts {
 		c := *f
-		c.Revision, c.Routes, c.Resolvers, c.Rungs = 0, nil, nil, nil
+		c.Revision, c.Routes, c.Resolvers, c.Rungs, c.Defaults, c.Delegated = 0, nil, nil, nil, nil, nil
+		c.Contested = nil // who has them is marked by itself
 		c.Links = map[string]plan.Link{}
+		c.Uplinks = forPlans(f.Uplinks)
 		for name, l := range f.Links {
 			if strings.HasPrefix(l.Alias, plan.AliasPrefix) {
 				continue // our own links are what plans make, not what they depend on

@@ -14,6 +14,10 @@ func (a *Agent) cleanup(ctx context.Context) (Cleaned, error) {
 	for id := range a.srv.services {
 		a.srv.setService(id, nil, nil)
 	}
+	a.proxyUplinks()
+	if a.cfg.Translator != nil {
+		a.cfg.Translator.Set(nil)
+	}
 	done, err := Clean(ctx, a.cfg.Kernel)
 	a.failed = a.cfg.Kernel.Errors()
 	for _, r := range plan.Owners(a.snap) {

@@ -12,6 +12,7 @@ import (
 	"github.com/sextant-net/sextant/internal/server/dhcp6"
 	"github.com/sextant-net/sextant/internal/server/dns"
 	"github.com/sextant-net/sextant/internal/server/listen"
+	"github.com/sextant-net/sextant/internal/server/ndproxy"
 	"github.com/sextant-net/sextant/internal/server/radv"
 	"github.com/sextant-net/sextant/internal/server/tftp"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -25,6 +26,8 @@ type servers struct {
 	dhcp6 *dhcp6.Server
 	dns   *dns.Server
 	tftp  *tftp.Server
+	// ndproxy is nil while no network shares an uplink's prefix.
+	ndproxy *ndproxy.Server
 
 	services map[vnet.ID]*plan.Service
 	guests   map[vnet.ID]*plan.Guest
@@ -179,9 +182,18 @@ func (s *servers) problems() map[vnet.ID][]vnet.Problem {
 			out[id] = append(out[id], ps...)
 		}
 	}
+	if s.ndproxy != nil {
+		for id, ps := range s.ndproxy.Problems() {
+			out[id] = append(out[id], ps...)
+		}
+	}
 	return out
 }
 
 func (s *servers) close() []error {
-	return []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close(), s.tftp.Close()}
+	errs := []error{s.radv.Close(), s.dhcp4.Close(), s.dhcp6.Close(), s.dns.Close(), s.tftp.Close()}
+	if s.ndproxy != nil {
+		errs = append(errs, s.ndproxy.Close())
+	}
+	return errs
 }

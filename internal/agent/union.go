@@ -62,7 +62,7 @@ func (u *union) set(f *plan.Fragment, c *change) {
 		c.put[k] = i
 		delete(c.del, k)
 	}
-	if len(f.Items) == 0 && f.Service == nil && f.Guest == nil && len(f.Problems) == 0 {
+	if len(f.Items) == 0 && f.Service == nil && f.Guest == nil && len(f.Problems)+len(f.Proxied) == 0 {
 		delete(u.fragments, f.Owner)
 		return
 	}

@@ -23,9 +23,15 @@ func (a *Agent) work(ctx context.Context, full bool) {
 		return // without a word from the store, an empty plan would prune everything
 	}
 	start := time.Now()
+	if a.wishes {
+		a.wishes = false
+		a.tendShares(ctx)
+		a.takeFacts()
+	}
 	if a.climb {
 		a.climb = false
 		a.askLadder(ctx)
+		a.askTranslator()
 	}
 	climbed := time.Since(start)
 	if len(a.dirty) == 0 && len(a.changed) == 0 && len(a.zones) == 0 && !full {
@@ -42,11 +48,15 @@ func (a *Agent) work(ctx context.Context, full bool) {
 	a.endServices(owners)
 	before := a.failed
 	a.apply(ctx, c, full)
+	a.runTranslator()
 	applied := time.Since(start)
 	if a.startServices(owners) && a.cfg.Foreign != nil && a.cfg.Now().After(a.lookAt) {
 		// Whoever waits for a new network is told what is in its way.
 		a.lookForeign(ctx, a.cfg.Now())
 	}
+	a.proxyUplinks()
+	a.proxyGuests(owners)
+	a.tendWires()
 	a.tellServers()
 	a.report(owners, before)
 	a.log.Debug("pass", "owners", len(owners), "put", len(c.put), "del", len(c.del), "full", full,
@@ -219,7 +229,7 @@ func (a *Agent) report(owners []vnet.Ref, before map[plan.Key]error) {
 		}
 	}
 	clear(a.changed)
-	a.troubles = a.srv.problems()
+	a.troubles = a.problems()
 	for r := range refs {
 		if s := a.statusOf(r); s != nil {
 			a.rep.status(s)
@@ -292,6 +302,8 @@ func (a *Agent) networkStatus(s *vnet.Status) {
 		for _, sub := range f.Service.Subnets {
 			if sub.Gateway.IsValid() && !sub.Deprecated {
 				s.Prefixes = append(s.Prefixes, prefixAt(sub.Gateway, sub.Prefix))
+			} else if sub.OffLink && !sub.Deprecated {
+				s.Prefixes = append(s.Prefixes, sub.Prefix) // we have no address in it
 			}
 		}
 	}
@@ -300,7 +312,7 @@ func (a *Agent) networkStatus(s *vnet.Status) {
 	}
 	s.Problems = append(s.Problems, a.foreign...)
 	if len(a.failed) > 0 {
-		for _, l := range a.snap.DelegatedOf(n.ID) {
+		for _, l := range a.snap.LeasesPlanned(n.ID) {
 			s.Problems = append(s.Problems, a.kernelProblems(l)...)
 		}
 	}

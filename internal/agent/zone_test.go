@@ -104,3 +104,22 @@ func packed(all []*vnet.Lease) []*pack.Lease {
 	}
 	return out
 }
+
+// TestDeprecatedAddressesHaveNoName: what a guest made in a prefix that goes is
+// not published, what it made in the one that came is.
+func TestDeprecatedAddressesHaveNoName(t *testing.T) {
+	svc := &plan.Service{Network: "n", Domain: "web.internal", Subnets: []plan.Subnet{
+		{ID: "s", Family: vnet.IPv6, Prefix: netip.MustParsePrefix("2001:db8:2::/64"), Guests: vnet.GuestsSLAAC},
+		{ID: "s", Family: vnet.IPv6, Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Guests: vnet.GuestsSLAAC, Deprecated: true},
+	}}
+	guest := &plan.Guest{Port: "p", Network: "n", Name: "vm", MAC: vnet.MAC{2, 0, 0, 0, 0, 1}}
+	var leases []*pack.Lease
+	for _, a := range []string{"2001:db8:1::7", "2001:db8:2::7"} {
+		leases = append(leases, pack.Of(&vnet.Lease{Meta: vnet.Meta{ID: vnet.ID(a)}, Network: "n", Subnet: "s", Port: "p", Family: vnet.IPv6,
+			Address: netip.MustParseAddr(a), How: vnet.HowSLAAC, MAC: guest.MAC}))
+	}
+	z := zoneOf(svc, []*plan.Guest{guest}, leases, time.Now())
+	if len(z.Records) != 1 || z.Records[0].Address != netip.MustParseAddr("2001:db8:2::7") {
+		t.Errorf("records %+v", z.Records)
+	}
+}

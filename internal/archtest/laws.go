@@ -45,9 +45,10 @@ var laws = []law{
 		"internal/server/lease", "internal/server/listen", "internal/server/dhcp",
 	}},
 	{part: "internal/uplink/...", imports: []string{"internal/vnet", "internal/ipam"}},
+	{part: "internal/translate", imports: []string{"internal/vnet"}},
 	{part: "internal/agent/...", imports: []string{
 		"internal/vnet", "internal/ipam", "internal/pack", "internal/ladder", "internal/plan", "internal/explain",
-		"internal/reconcile", "internal/kernel/...", "internal/server/...", "internal/uplink/...",
+		"internal/reconcile", "internal/kernel/...", "internal/server/...", "internal/uplink/...", "internal/translate",
 	}},
 	{part: "internal/control/...", imports: []string{"internal/vnet", "internal/ipam", "internal/plan", "internal/explain"}},
 	{part: "internal/controller/...", imports: []string{"internal/vnet", "internal/ipam", "internal/control"}},
@@ -96,7 +97,7 @@ var reserves = []reserve{
 	{
 		imports: []string{"golang.org/x/sys/unix"},
 		in: []string{
-			"internal/kernel/...", "internal/server/...", "internal/uplink/...", "internal/daemon",
+			"internal/kernel/...", "internal/server/...", "internal/uplink/...", "internal/translate", "internal/daemon",
 			"internal/dialect/...", // peer credentials
 			"internal/netnstest",
 		},

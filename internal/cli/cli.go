@@ -95,7 +95,7 @@ func Command(c Config) *cobra.Command {
 	for i := range nouns {
 		root.AddCommand(a.nounCommand(&nouns[i]))
 	}
-	root.AddCommand(a.statusCommand(), a.whyCommand(), a.prefixCommand(), a.eventsCommand(),
+	root.AddCommand(a.statusCommand(), a.whyCommand(), a.prefixCommand(), a.confirmCommand(), a.eventsCommand(),
 		a.backupCommand(), a.restoreCommand(), a.cleanupCommand(), a.versionCommand(), a.manWriter())
 	for _, l := range later {
 		root.AddCommand(l.command())
@@ -229,7 +229,6 @@ var later = []placeholder{
 	{"address-set", "Named sets of addresses"},
 	{"plan", "Show what a file would change"},
 	{"apply", "Make it as a file says"},
-	{"confirm", "Confirm an apply"},
 	{"diff", "Show how the host differs from what is wished"},
 	{"explain", "Say whether one address can reach another, and why"},
 	{"doctor", "Look for what is in the way"},

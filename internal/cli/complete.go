@@ -30,8 +30,15 @@ func (a *app) completer(n *noun, verb string, named bool) cobra.CompletionFunc {
 		var keys []string
 		switch verb {
 		case "create", "set", "plug", "list":
-			for _, k := range n.keys().names() {
-				keys = append(keys, k+"=")
+			k := n.written()
+			if verb == "list" {
+				k = n.keys()
+			}
+			for _, name := range k.names() {
+				keys = append(keys, name+"=")
+			}
+			for _, name := range n.filters {
+				keys = append(keys, name+"=")
 			}
 		}
 		if verb == "plug" {

@@ -56,13 +56,13 @@ func TestManNamesEveryKey(t *testing.T) {
 			}
 			continue
 		}
-		for _, k := range n.keys().names() {
+		for _, k := range n.written().names() {
 			if !slices.Contains(keys, k) {
 				t.Errorf("%s: the manual lacks %s", n.name, k)
 			}
 		}
 		for _, k := range keys {
-			if !slices.Contains(n.keys().names(), k) {
+			if !slices.Contains(n.written().names(), k) {
 				t.Errorf("%s: the manual has %s, which cannot be set", n.name, k)
 			}
 		}
@@ -106,13 +106,13 @@ func parseExample(line string) error {
 		}
 		for _, arg := range cmd.Flags().Args() {
 			key, _, ok := strings.Cut(arg, "=")
-			if !ok || key == "network" || cmd.Name() == "plug" && slices.Contains(plugKeys, key) {
+			if !ok || key == "network" || slices.Contains(nouns[i].filters, key) || cmd.Name() == "plug" && slices.Contains(plugKeys, key) {
 				continue
 			}
 			if cmd.Name() == "list" {
 				_, err = nouns[i].keys().shown(key)
 			} else {
-				_, err = nouns[i].keys().parse(arg)
+				_, err = nouns[i].written().parse(arg)
 			}
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/sextant-net/sextant/internal/dialect/native/client"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -28,6 +29,11 @@ type noun struct {
 	sort []string
 	// readOnly nouns are listed and shown only.
 	readOnly bool
+	// part is the key below which lies what may be set of a noun that is found
+	// and not made, and wish its type: such nouns have no create, and set makes
+	// the part if need be. Keys of it are written without its name.
+	part string
+	wish reflect.Type
 	// networked nouns have names within networks: network= says where to look.
 	networked bool
 	// waits says that writes wait for a host by default.
@@ -36,7 +42,26 @@ type noun struct {
 	filters []string
 }
 
+// keys are those that are shown, and, but for nouns with a part, set.
 func (n *noun) keys() keyed { return keysOf(n.typ, n.aliases) }
+
+// written are the keys that are set. A part has no name of its own.
+func (n *noun) written() keyed {
+	if n.part == "" {
+		return n.keys()
+	}
+	k := keysOf(n.wish, n.aliases)
+	k.fields = slices.DeleteFunc(k.fields, func(f vnet.Field) bool { return f.Path == "name" || slices.Contains(n.filters, f.Path) })
+	return k
+}
+
+// in puts what is set where it belongs.
+func (n *noun) in(b body) body {
+	if n.part == "" {
+		return b
+	}
+	return body{n.part: b}
+}
 
 func col(head string, paths ...string) column { return column{head: head, paths: paths} }
 
@@ -110,10 +135,13 @@ var nouns = []noun{
 	},
 	{
 		name: "uplink", kind: vnet.KindUplink, short: "Uplinks: hosts' ways out",
-		typ: reflect.TypeFor[uplink](), readOnly: true, filters: []string{"host"}, sort: []string{"host", "name"},
+		typ: reflect.TypeFor[client.HostUplink](), part: "policy", wish: reflect.TypeFor[vnet.UplinkPolicy](),
+		filters: []string{"host"}, sort: []string{"host", "name"},
 		columns: []column{
-			col("HOST", "host"), col("NAME", "name"), col("TYPE", "type"), col("IPV4", "v4"), col("IPV6", "v6"), col("MTU", "mtu"),
-			col("ADDRESSES", "addresses"),
+			col("HOST", "host"), col("NAME", "name"), col("TYPE", "type"), col("STATE", "state"), col("IPV4", "v4"), col("IPV6", "v6"),
+			col("PREFIXES", "delegations.prefix"), col("MTU", "mtu"), col("ROUTERS", "routers.address"),
+			wide("ADDRESSES", "addresses"), wide("METRIC4", "metric4"), wide("METRIC6", "metric6"), wide("MANAGER", "manager"),
+			wide("LOWER", "lower"), wide("SHARED", "policy.shared"), wide("PINNED", "policy.pinned"), wide("PROBLEMS", "problems.message"),
 		},
 	},
 	{
@@ -129,10 +157,4 @@ var nouns = []noun{
 		typ: reflect.TypeFor[vnet.Project](), sort: []string{"name"},
 		columns: []column{col("NAME", "name"), col("DESCRIPTION", "description"), wide("ID", "id")},
 	},
-}
-
-// uplink is the JSON form of a host's uplink.
-type uplink struct {
-	Host string `json:"host" doc:"the host"`
-	vnet.Uplink
 }

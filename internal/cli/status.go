@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -90,8 +91,8 @@ func (a *app) prefixCommand() *cobra.Command {
 }
 
 var prefixColumns = []column{
-	col("PREFIX", "prefix"), col("NETWORK", "network"), col("SOURCE", "source"), col("STATE", "state"),
-	col("PREFERRED", "preferredUntil"), col("VALID", "validUntil"), wide("HOST", "host"),
+	col("PREFIX", "prefix"), col("NETWORK", "network"), col("SOURCE", "source"), col("UPLINK", "uplink"), col("RUNG", "rung"),
+	col("STATE", "state"), col("PREFERRED", "preferredUntil"), col("VALID", "validUntil"), wide("HOST", "host"), wide("FROM", "from"),
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -155,6 +156,49 @@ func (a *app) sayStatus(raw json.RawMessage) error {
 	}
 	for _, n := range o.Networks {
 		if err := a.sayTroubles(n); err != nil {
+			return err
+		}
+	}
+	return a.sayRungs(o.Networks)
+}
+
+// rungsMost is how many different reasons are said below the table.
+const rungsMost = 8
+
+// sayRungs writes why IPv6 of networks that choose it themselves is what it is,
+// and what would lift it. Networks of which the same is to be said share a line.
+func (a *app) sayRungs(networks []json.RawMessage) error {
+	names := map[string][]string{}
+	var lines []string
+	for _, raw := range networks {
+		var n struct {
+			Name    string      `json:"name"`
+			Started bool        `json:"started"`
+			Mode6   vnet.Egress `json:"mode6"`
+			Rung6   vnet.Egress `json:"rung6"`
+			Why6    string      `json:"why6"`
+		}
+		if err := json.Unmarshal(raw, &n); err != nil {
+			return err
+		}
+		if !n.Started || n.Mode6 != vnet.EgressAuto || n.Rung6 == "" || n.Why6 == "" {
+			continue
+		}
+		line := fmt.Sprintf("IPv6 %s: %s", n.Rung6, strings.TrimPrefix(n.Why6, string(n.Rung6)+": "))
+		if names[line] == nil {
+			lines = append(lines, line)
+		}
+		names[line] = append(names[line], n.Name)
+	}
+	for i, line := range lines {
+		if i == rungsMost {
+			return a.print("and %s: see sextant status -o wide", counted(len(lines)-i, "other network"))
+		}
+		who := "network " + names[line][0]
+		if n := len(names[line]); n > 1 {
+			who = fmt.Sprintf("%s and %s", who, counted(n-1, "other"))
+		}
+		if err := a.print("%s: %s", who, printable(line)); err != nil {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ func (a *app) nounCommand(n *noun) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: n.name, Short: n.short, Args: cobra.ArbitraryArgs, RunE: unknownSub("verb"),
 	}
-	if !n.readOnly {
+	if !n.readOnly && n.part == "" {
 		cmd.AddCommand(a.verb(n, "create NAME [key=value …]", "Create a "+n.name, create))
 	}
 	cmd.AddCommand(
@@ -57,6 +57,8 @@ func (a *app) nounCommand(n *noun) *cobra.Command {
 			a.verb(n, "unplug NAME", "Unplug a port; the port stays", unplug))
 	case vnet.KindLease:
 		cmd.AddCommand(a.leaseVerbs(n)...)
+	case vnet.KindUplink:
+		uplinkVerbs(cmd)
 	}
 	return cmd
 }
@@ -73,7 +75,7 @@ func (a *app) verb(n *noun, use, short string, run func(context.Context, *call, 
 		cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the host has done it")
 		cmd.Flags().DurationVar(&wait, "wait", waitDefault, "how long to wait until the host has done it")
 	}
-	if verb == "list" && !n.readOnly && n.kind != vnet.KindProject {
+	if verb == "list" && !n.readOnly && n.part == "" && n.kind != vnet.KindProject {
 		cmd.Flags().BoolVarP(&everywhere, "all-projects", "A", false, "list those of every project")
 	}
 	if verb == "list" && n.kind == vnet.KindLease {
@@ -193,12 +195,15 @@ func set(ctx context.Context, c *call, args []string) error {
 		return usagef("%s: say what to change: key=value", c.cmd.CommandPath())
 	}
 	b := body{}
-	edits, err := b.fill(c.noun.keys(), args)
+	edits, err := b.fill(c.noun.written(), args)
 	if err != nil {
 		return err
 	}
+	if err := c.onTrial(); err != nil {
+		return err
+	}
 	r := client.Request{
-		Method: http.MethodPatch, Path: c.path(), Body: b, ContentType: "application/merge-patch+json",
+		Method: http.MethodPatch, Path: c.path(), Body: c.noun.in(b), ContentType: "application/merge-patch+json",
 	}
 	if len(edits) > 0 {
 		now, revision, err := c.read(ctx)
@@ -208,6 +213,9 @@ func set(ctx context.Context, c *call, args []string) error {
 		var object map[string]any
 		if err := json.Unmarshal(now, &object); err != nil {
 			return err
+		}
+		if part, ok := object[c.noun.part].(map[string]any); ok {
+			object = part
 		}
 		for _, e := range edits {
 			if err := b.editList(e, object); err != nil {
@@ -245,6 +253,9 @@ func show(ctx context.Context, c *call, args []string) error {
 	if err != nil {
 		return err
 	}
+	if c.output == "" && c.noun.kind == vnet.KindUplink {
+		return c.showUplink(out)
+	}
 	if c.output == "" {
 		return c.writeYAML(out)
 	}
@@ -257,6 +268,9 @@ func remove(ctx context.Context, c *call, args []string) error {
 	}
 	if err := c.send(ctx, client.Request{Method: http.MethodDelete, Path: c.path()}, nil); err != nil {
 		return err
+	}
+	if c.noun.part != "" {
+		return c.say("%s %s is used as it is found", c.noun.name, c.name)
 	}
 	return c.say("%s %s deleted", c.noun.name, c.name)
 }
@@ -289,6 +303,9 @@ func (c *call) done(what string, object json.RawMessage) error {
 	}
 	if c.noun.kind == vnet.KindPort {
 		return c.sayPort(what, object)
+	}
+	if c.noun.kind == vnet.KindUplink {
+		return c.sayUplink(what, object)
 	}
 	return c.say("%s %s %s", c.noun.name, c.name, what)
 }

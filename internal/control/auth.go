@@ -58,7 +58,7 @@ func (c *Control) visible(ctx context.Context, who Identity, o vnet.Object) (boo
 		return true, nil
 	}
 	switch o := o.(type) {
-	case *vnet.Host, *vnet.Installation:
+	case *vnet.Host, *vnet.Installation, *vnet.UplinkPolicy:
 		return true, nil
 	case *vnet.Project:
 		return who.may(o.ID), nil

@@ -185,6 +185,11 @@ func (c *Control) pristine(ctx context.Context) (bool, error) {
 			}
 		}
 	}
-	l, err := c.store.List(ctx, vnet.Query{Kind: vnet.KindPort, Limit: 1})
-	return err == nil && len(l.Items) == 0, err
+	for _, k := range []vnet.Kind{vnet.KindPort, vnet.KindUplink} {
+		l, err := c.store.List(ctx, vnet.Query{Kind: k, Limit: 1})
+		if err != nil || len(l.Items) > 0 {
+			return false, err
+		}
+	}
+	return true, nil
 }

@@ -27,6 +27,8 @@ func (c *Control) fill(ctx context.Context, objects ...vnet.Object) error {
 					break
 				}
 			}
+		case *vnet.UplinkPolicy:
+			o.Fold(c.now())
 		case *vnet.Reservation:
 			if err = f.address(ctx, o.Network, &o.Fixed); err == nil && !o.Address.IsValid() {
 				o.Address = o.Fixed.Address
@@ -102,7 +104,7 @@ func (f *filler) loadAll(ctx context.Context) error {
 
 // prefix is the subnet's prefix, or the one it was assigned.
 func (f *filler) prefix(ctx context.Context, s *vnet.Subnet) (netip.Prefix, error) {
-	if !s.Source.Moves() {
+	if !s.Source.Moves() || s.Prefix.IsValid() {
 		return s.Prefix, nil
 	}
 	if !f.all && !f.asked[s.Network] {
@@ -145,7 +147,7 @@ func (f *filler) network(ctx context.Context, n *vnet.Network) error {
 		return err
 	}
 	for _, s := range f.subs[n.ID] {
-		if !s.Primary {
+		if !s.Primary || n.Policy(s.Family).Mode == vnet.EgressBridged {
 			continue
 		}
 		prefix, err := f.prefix(ctx, s)

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 
@@ -13,6 +14,8 @@ type Selector struct {
 	// Project and Network are names or IDs; "" is the default project and any
 	// network.
 	Project, Network string
+	// Host is that of an uplink; "" is this one.
+	Host string
 	// Name is a name or an ID; of a lease, its address.
 	Name string
 }
@@ -23,6 +26,8 @@ type Query struct {
 	// Project and Network are names or IDs; "" is the default project and any
 	// network.
 	Project, Network string
+	// Host narrows uplinks to those of one host.
+	Host string
 	// Limit is how many objects a page has at most; 0: all.
 	Limit int
 	// After is the Next of the page before.
@@ -44,6 +49,11 @@ func (c *Control) find(ctx context.Context, who Identity, sel Selector) (vnet.Ob
 	}
 	switch sel.Kind {
 	case vnet.KindHost, vnet.KindStatus, vnet.KindInstallation, vnet.KindEvent:
+		return c.findByID(ctx, who, sel)
+	case vnet.KindUplink:
+		if !isID(sel.Name) {
+			sel.Name = string(uplinkID(cmp.Or(sel.Host, c.host), sel.Name))
+		}
 		return c.findByID(ctx, who, sel)
 	case vnet.KindProject:
 		p, err := c.project(ctx, who, sel.Name)
@@ -115,7 +125,7 @@ func (c *Control) findByName(ctx context.Context, who Identity, sel Selector) (v
 
 // query resolves the names in q.
 func (c *Control) query(ctx context.Context, who Identity, q Query) (vnet.Query, error) {
-	out := vnet.Query{Kind: q.Kind, Limit: q.Limit, After: q.After}
+	out := vnet.Query{Kind: q.Kind, Host: q.Host, Limit: q.Limit, After: q.After}
 	if !q.AllProjects && hasProject(q.Kind) {
 		p, err := c.project(ctx, who, q.Project)
 		if err != nil {

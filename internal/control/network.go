@@ -119,7 +119,7 @@ func (w networks) primaries(ctx context.Context, n *vnet.Network, old map[vnet.F
 		p := n.Policy(f)
 		short := *p
 		p.Address, p.Guests, p.Ranges = netip.Prefix{}, "", nil
-		if !short.Mode.Addressed() {
+		if !short.Mode.Addressed() && !besideNAT(n, f) {
 			continue
 		}
 		s := &vnet.Subnet{Network: n.ID, Family: f, Primary: true, Guests: short.Guests, Ranges: short.Ranges}
@@ -134,6 +134,12 @@ func (w networks) primaries(ctx context.Context, n *vnet.Network, old map[vnet.F
 			s.Meta = vnet.Meta{ID: w.c.newID(), Project: n.Project, Generation: 1, Created: n.Updated, Updated: n.Updated}
 		}
 		switch {
+		case short.Mode == vnet.EgressBridged:
+			s.Source, s.Guests, s.Gateway = vnet.SourceProxied, vnet.GuestsSLAACStateful, vnet.GatewayNone
+		case short.Mode == vnet.EgressProxied:
+			s.Source, s.Prefix, s.Gateway = vnet.SourceProxied, short.Address, vnet.GatewayNone
+		case short.Mode == vnet.EgressDelegated:
+			s.Source = vnet.SourceDelegated
 		case short.Address.IsValid():
 			gw := vnet.GatewayPrefix(short.Address)
 			s.Source, s.Prefix, s.Gateway = vnet.SourceFixed, gw.Masked(), gw.Addr().String()
@@ -152,6 +158,13 @@ func (w networks) primaries(ctx context.Context, n *vnet.Network, old map[vnet.F
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// besideNAT reports whether the family is bridged IPv6 beside another IPv4: where
+// the uplink cannot be bridged, its prefix is shared instead, and the network
+// has a subnet for that.
+func besideNAT(n *vnet.Network, f vnet.Family) bool {
+	return f == vnet.IPv6 && n.IPv6.Mode == vnet.EgressBridged && n.IPv4.Mode != vnet.EgressBridged
 }
 
 // activationSpace makes the IDs of activations: one per network and host.
@@ -306,14 +319,14 @@ func (w networks) keep(ctx context.Context, d *draft, n, old *vnet.Network) erro
 func (c *Control) forgetShown(ctx context.Context, n *vnet.Network, was map[vnet.Family]*vnet.Subnet) error {
 	for f, s := range was {
 		p := n.Policy(f)
-		if s.Source == vnet.SourceFixed || !p.Address.IsValid() || p.Mode == vnet.EgressRouted {
+		if s.Source == vnet.SourceFixed || s.Source.Moves() && s.Prefix.IsValid() || !p.Address.IsValid() || p.Mode == vnet.EgressRouted {
 			continue
 		}
 		shown, err := c.shownAddress(ctx, s)
 		if err != nil {
 			return err
 		}
-		if vnet.GatewayPrefix(p.Address) == shown {
+		if p.Address == shown || vnet.GatewayPrefix(p.Address) == shown {
 			p.Address = netip.Prefix{}
 		}
 	}
@@ -333,7 +346,7 @@ func (c *Control) forgetShown(ctx context.Context, n *vnet.Network, was map[vnet
 // shownAddress is the gateway address and length that the short form shows.
 func (c *Control) shownAddress(ctx context.Context, s *vnet.Subnet) (netip.Prefix, error) {
 	prefix := s.Prefix
-	if s.Source.Moves() {
+	if s.Source.Moves() && !prefix.IsValid() {
 		as, err := c.assignments(ctx, s.Network)
 		if err != nil {
 			return netip.Prefix{}, err
@@ -346,6 +359,9 @@ func (c *Control) shownAddress(ctx context.Context, s *vnet.Subnet) (netip.Prefi
 func shown(s *vnet.Subnet, prefix netip.Prefix) netip.Prefix {
 	if !prefix.IsValid() {
 		return netip.Prefix{}
+	}
+	if s.Source == vnet.SourceProxied {
+		return prefix // nothing of it is the gateway's
 	}
 	if gw := s.GatewayAddr(prefix); gw.IsValid() {
 		return netip.PrefixFrom(gw, prefix.Bits())
@@ -399,6 +415,9 @@ func sameSubnet(a, b *vnet.Subnet) bool {
 func lostPrefixes(was map[vnet.Family]*vnet.Subnet, subs []*vnet.Subnet) []*vnet.Subnet {
 	var out []*vnet.Subnet
 	for _, old := range was {
+		if old.Source.Moves() { // the host knows what guests had
+			continue
+		}
 		if !slices.ContainsFunc(subs, func(s *vnet.Subnet) bool { return s.Family == old.Family && s.Prefix == old.Prefix }) {
 			out = append(out, old)
 		}

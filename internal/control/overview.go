@@ -159,11 +159,19 @@ type PrefixUse struct {
 	PreferredUntil time.Time        `json:"preferredUntil,omitzero" doc:"absent: no end in sight"`
 	ValidUntil     time.Time        `json:"validUntil,omitzero"`
 	Host           string           `json:"host,omitempty" doc:"of a prefix that was chosen on a host"`
+	Uplink         string           `json:"uplink,omitempty" doc:"the link that carries it"`
+	Rung           vnet.Egress      `json:"rung,omitempty" doc:"how the network that has it reaches the outside"`
+	From           string           `json:"from,omitempty" doc:"who gave it to the host"`
 }
+
+// PrefixUnused is the state of a prefix that a host holds for networks and of
+// which none has a part.
+const PrefixUnused vnet.PrefixState = "unused"
 
 // Prefixes lists every prefix in use, in order of address: those of subnets,
 // those that were taken away and that guests may still use, and those that
-// hosts hold for subnets whose prefix moves.
+// hosts hold for subnets whose prefix moves, and those that were delegated to
+// hosts, used or not.
 func (c *Control) Prefixes(ctx context.Context, who Identity) ([]PrefixUse, error) {
 	nets, err := c.store.List(ctx, vnet.Query{Kind: vnet.KindNetwork})
 	if err != nil {
@@ -192,7 +200,7 @@ func (c *Control) Prefixes(ctx context.Context, who Identity) ([]PrefixUse, erro
 	for _, o := range subs.Items {
 		s := o.(*vnet.Subnet)
 		source[s.ID] = s.Source
-		if name, ok := names[s.Network]; ok && s.Prefix.IsValid() {
+		if name, ok := names[s.Network]; ok && s.Prefix.IsValid() && !s.Source.Moves() {
 			out = append(out, PrefixUse{Prefix: s.Prefix, Network: name, Subnet: s.ID, Source: s.Source, State: vnet.PrefixActive})
 		}
 	}
@@ -203,12 +211,56 @@ func (c *Control) Prefixes(ctx context.Context, who Identity) ([]PrefixUse, erro
 	for _, o := range as.Items {
 		a := o.(*vnet.PrefixAssignment)
 		if name, ok := names[a.Network]; ok {
-			out = append(out, PrefixUse{Prefix: a.Prefix, Network: name, Subnet: a.Subnet, Source: source[a.Subnet], State: a.State,
-				PreferredUntil: a.PreferredUntil, ValidUntil: a.ValidUntil, Host: a.Host})
+			out = append(out, PrefixUse{Prefix: a.Prefix, Network: name, Subnet: a.Subnet, Source: sourceOf(a, source[a.Subnet]), State: a.State,
+				PreferredUntil: a.PreferredUntil, ValidUntil: a.ValidUntil, Host: a.Host, Uplink: a.Uplink, Rung: a.Rung})
 		}
 	}
+	delegated, err := c.delegated(ctx, as.Items)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, delegated...)
 	slices.SortFunc(out, func(a, b PrefixUse) int {
 		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), cmp.Compare(a.Network, b.Network))
 	})
+	return out, nil
+}
+
+// sourceOf is where an assignment's prefix comes from: a network of mode auto
+// has prefixes of its uplink in a subnet whose own is another.
+func sourceOf(a *vnet.PrefixAssignment, subnet vnet.Source) vnet.Source {
+	switch a.Rung {
+	case vnet.EgressDelegated, vnet.EgressNPTv6:
+		return vnet.SourceDelegated
+	case vnet.EgressProxied:
+		return vnet.SourceProxied
+	}
+	return subnet
+}
+
+// delegated lists what was delegated to hosts as a whole. Assigned are the
+// pieces of it that networks have.
+func (c *Control) delegated(ctx context.Context, assigned []vnet.Object) ([]PrefixUse, error) {
+	hosts, err := c.store.List(ctx, vnet.Query{Kind: vnet.KindHost})
+	if err != nil {
+		return nil, err
+	}
+	var out []PrefixUse
+	for _, o := range hosts.Items {
+		h := o.(*vnet.Host)
+		for _, u := range h.Facts.Uplinks {
+			for _, d := range u.Delegations {
+				p := PrefixUse{Prefix: d.Prefix, Source: vnet.SourceDelegated, State: PrefixUnused, PreferredUntil: d.PreferredUntil,
+					ValidUntil: d.ValidUntil, Host: string(h.ID), Uplink: u.Name, From: d.From}
+				if slices.ContainsFunc(assigned, func(o vnet.Object) bool {
+					a := o.(*vnet.PrefixAssignment)
+					return a.Host == p.Host && a.State == vnet.PrefixActive && d.Prefix.Overlaps(a.Prefix)
+				}) {
+					p.State = vnet.PrefixActive
+				}
+				out = append(out, p)
+			}
+		}
+	}
 	return out, nil
 }

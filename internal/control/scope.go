@@ -55,7 +55,7 @@ func (c *Control) claimPrefixes(ctx context.Context, d *draft, n *vnet.Network, 
 		}
 	}
 	for _, s := range subs {
-		if !s.Prefix.IsValid() || n.Policy(s.Family).Mode == vnet.EgressBridged {
+		if !exclusive(n, s) {
 			continue
 		}
 		if cached.find(n.ID, s.Prefix) != nil { // it may have gone since
@@ -71,6 +71,13 @@ func (c *Control) claimPrefixes(ctx context.Context, d *draft, n *vnet.Network, 
 		}
 	}
 	return nil
+}
+
+// exclusive reports whether a subnet holds a prefix that no other network of its
+// scope may have a part of. A whole prefix that the uplink has on its link is
+// shared on purpose; a part of one is not.
+func exclusive(n *vnet.Network, s *vnet.Subnet) bool {
+	return s.Prefix.IsValid() && n.Policy(s.Family).Mode != vnet.EgressBridged && (s.Source != vnet.SourceProxied || s.Prefix.Bits() > 64)
 }
 
 func (s *scopeCache) find(self vnet.ID, p netip.Prefix) *held {
@@ -124,7 +131,7 @@ func (c *Control) loadScope(ctx context.Context, scope vnet.Scope, gen int64) (*
 	out := &scopeCache{gen: gen}
 	for _, o := range subs.Items {
 		s := o.(*vnet.Subnet)
-		if n := names[s.Network]; n != nil && s.Prefix.IsValid() && n.Policy(s.Family).Mode != vnet.EgressBridged {
+		if n := names[s.Network]; n != nil && exclusive(n, s) {
 			out.held = append(out.held, held{s.Prefix, n.ID, n.Name})
 		}
 	}
@@ -147,13 +154,16 @@ func (c *Control) checkOutside(ctx context.Context, scope vnet.Scope, n *vnet.Ne
 		if a.Network == n.ID || a.State == vnet.PrefixExpired || !a.Prefix.Overlaps(s.Prefix) {
 			continue
 		}
+		if s.Source == vnet.SourceProxied && a.Rung == vnet.EgressProxied && a.Prefix.Bits() <= 64 {
+			continue // a part of what others share as a whole
+		}
 		other, err := c.getNetwork(ctx, a.Network)
 		if err != nil || scopeOf(other) != scope {
 			continue
 		}
 		return overlap(n, s, &held{a.Prefix, other.ID, other.Name})
 	}
-	if scope != vnet.ScopeHost {
+	if scope != vnet.ScopeHost || s.Source == vnet.SourceProxied { // the host has the whole of it
 		return nil
 	}
 	o, err := c.store.Get(ctx, vnet.Ref{Kind: vnet.KindHost, ID: vnet.ID(c.host)})
@@ -204,7 +214,7 @@ func (c *Control) committed(d *draft, rev int64) {
 				delete(c.prefixes, scope) // seldom: read it again
 				continue
 			}
-			if n.Policy(s.Family).Mode != vnet.EgressBridged {
+			if exclusive(n, s) {
 				cached.held = append(cached.held, held{s.Prefix, n.ID, n.Name})
 			}
 		}

@@ -24,7 +24,7 @@ func (w subnets) create(ctx context.Context, d *draft) error {
 		}
 	}
 	if s.Source == "" && !s.Prefix.IsValid() && s.Pool == "" {
-		return vnet.Invalid("prefix", "the prefix is missing").WithHint("say prefix=PREFIX or pool=NAME")
+		return vnet.Invalid("prefix", "the prefix is missing").WithHint("say prefix=PREFIX, pool=NAME or source=delegated")
 	}
 	if err := validate(s); err != nil {
 		return err
@@ -77,6 +77,9 @@ func (w subnets) fits(ctx context.Context, n *vnet.Network, s *vnet.Subnet) erro
 		return vnet.Invalid("prefix", "network %s has %s=%s", n.Name, s.Family, mode).
 			WithHint("say sextant network set %s %s=routed first", n.Name, s.Family)
 	}
+	if err := ofUplink(n, s); err != nil {
+		return err
+	}
 	fam, err := w.c.familyOf(ctx, n.ID)
 	if err != nil {
 		return err
@@ -90,6 +93,17 @@ func (w subnets) fits(ctx context.Context, n *vnet.Network, s *vnet.Subnet) erro
 		}
 	}
 	return nil
+}
+
+// ofUplink refuses a prefix of the uplink where it would lead nowhere: on a
+// network without a way out, or with one that hides guests' addresses.
+func ofUplink(n *vnet.Network, s *vnet.Subnet) error {
+	mode := n.IPv6.Mode
+	if s.Source != vnet.SourceDelegated && s.Source != vnet.SourceProxied || mode.LeadsOut() && mode != vnet.EgressNAT66 {
+		return nil
+	}
+	return vnet.Invalid("source", "a prefix of the uplink is of no use on network %s, which has ipv6=%s", n.Name, mode).
+		WithHint("say sextant network set %s ipv6=auto first", n.Name)
 }
 
 // claim serialises the prefix with the others of the scope while the network
@@ -188,12 +202,16 @@ func (c *Control) stranded(ctx context.Context, n *vnet.Network, was, with *vnet
 // follows reports whether a fixed address goes on below the subnet's new prefix:
 // it was chosen, not asked for, and is not the new gateway's.
 func follows(a vnet.FixedAddress, was, with *vnet.Subnet) bool {
-	if with == nil || a.Address.IsValid() || was.Family != vnet.IPv6 || with.Family != vnet.IPv6 || !hands(with) ||
-		!was.Prefix.IsValid() || !with.Prefix.IsValid() || was.Prefix.Bits() != with.Prefix.Bits() {
+	if with == nil || a.Address.IsValid() || was.Family != vnet.IPv6 || with.Family != vnet.IPv6 || !hands(with) {
 		return false
 	}
-	full, err := ipam.Join(with.Prefix, a.Host)
-	return err == nil && full != with.GatewayAddr(with.Prefix)
+	before, _ := base(was)
+	after, _ := base(with)
+	if before.Bits() != after.Bits() {
+		return false
+	}
+	full, err := ipam.Join(after, a.Host)
+	return err == nil && full != with.GatewayAddr(after)
 }
 
 func prefixName(s *vnet.Subnet) string {

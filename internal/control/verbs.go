@@ -55,6 +55,8 @@ func (c *Control) noun(k vnet.Kind) (noun, error) {
 		return ports{c}, nil
 	case vnet.KindReservation:
 		return reservations{c}, nil
+	case vnet.KindUplink:
+		return uplinks{c: c}, nil
 	}
 	return nil, vnet.Invalid("kind", "a %s cannot be written by hand", k)
 }

@@ -41,12 +41,14 @@ type decider struct {
 	scopes    map[vnet.Scope]*scope
 	slots     []*slot
 	bySubnet  map[vnet.ID]*slot
+	reaches   []*reach
+	reachOf   map[vnet.ID]*reach // by subnet
 	out       Output
 }
 
 func newDecider(in Input) *decider {
 	d := &decider{in: in, wishes: slices.Clone(in.Wishes), decisions: make(map[vnet.ID]*Decision, len(in.Wishes)), rungs: map[wished]stood{},
-		scopes: map[vnet.Scope]*scope{}, bySubnet: map[vnet.ID]*slot{}}
+		scopes: map[vnet.Scope]*scope{}, bySubnet: map[vnet.ID]*slot{}, reachOf: map[vnet.ID]*reach{}}
 	if byNetwork := func(a, b Wish) int { return cmp.Compare(a.Network, b.Network) }; !slices.IsSortedFunc(d.wishes, byNetwork) {
 		slices.SortStableFunc(d.wishes, byNetwork)
 	}
@@ -59,6 +61,9 @@ func newDecider(in Input) *decider {
 			if s.Source == vnet.SourceAuto && s.Family == vnet.IPv4 && w.mode(s.Family).Addressed() {
 				sl := &slot{wish: w, subnet: s}
 				d.slots, d.bySubnet[s.ID] = append(d.slots, sl), sl
+			}
+			if r := reachOf(w, s); r != nil {
+				d.reaches, d.reachOf[s.ID] = append(d.reaches, r), r
 			}
 		}
 	}
@@ -220,6 +225,10 @@ func (d *decider) keep() {
 	for _, at := range held {
 		h := *at
 		s := d.bySubnet[h.Subnet]
+		if r := d.reachOf[h.Subnet]; r != nil {
+			r.held = append(r.held, h)
+			continue
+		}
 		switch {
 		case h.State == vnet.PrefixExpired, !h.ValidUntil.IsZero() && !d.in.Now.Before(h.ValidUntil):
 			d.out.Release = append(d.out.Release, h)

@@ -44,6 +44,12 @@ type Input struct {
 	Held []vnet.PrefixAssignment
 	// ULA is the installation's /48.
 	ULA netip.Prefix
+	// Present is the IPv6 rung on which each network of mode auto stood until
+	// now. One that is not in it makes its first choice, which acts at once.
+	Present map[vnet.ID]vnet.Egress
+	// Settle is how long an uplink must have offered what auto climbs to; 0:
+	// the constant of that name, negative: not at all.
+	Settle time.Duration
 }
 
 // Uplink is what the ladder must know of the host's ways out.
@@ -55,6 +61,18 @@ type Uplink struct {
 	// Addresses6 are the host's IPv6 addresses with which it can speak to the
 	// outside; link-local ones do not count.
 	Addresses6 []netip.Prefix
+	// Delegated are the prefixes delegated to this host, and those it was
+	// given by hand; those of other uplinks than Link6 wait for their turn.
+	Delegated []Source
+	// OnLink are the prefixes on Link6 in which the host has an address: see
+	// the function of that name.
+	OnLink []Source
+	// Since6 is when Link6 became the way out: auto does not climb on one that
+	// comes and goes, however long its prefixes are known. Zero: long ago.
+	Since6 time.Time
+	// UnheardDelegated and UnheardOnLink say that it is too early to know what
+	// Link6 offers: what is held of that kind stays meanwhile.
+	UnheardDelegated, UnheardOnLink bool
 }
 
 // Used is a prefix that somebody else has.
@@ -74,6 +92,11 @@ type Wish struct {
 	LeaseTime  time.Duration // the longest that guests are promised an address
 	IPv4, IPv6 vnet.Egress   // modes as wished
 	Subnets    []vnet.Subnet // of both families
+	// Beside says that its IPv6 is to be bridged beside an IPv4 that is not;
+	// Wire is the bridge that it joins, without one NoWire says why: then it
+	// stands on proxied.
+	Beside       bool
+	Wire, NoWire string
 }
 
 // mode is the wished mode of a family.
@@ -138,5 +161,6 @@ func Decide(in Input) Output {
 	d.warnOfFixed()
 	d.keep()
 	d.choose()
+	d.reach()
 	return d.output()
 }

@@ -95,14 +95,33 @@ func (u *Uplink) rung6(mode vnet.Egress) (rung vnet.Egress, why string) {
 }
 
 func (u *Uplink) auto6() (vnet.Egress, string) {
-	switch {
-	case u.speaks6():
-		return vnet.EgressNAT66, fmt.Sprintf("nat66: the uplink %s has IPv6, but no delegated prefix or on-link /64 is used yet; "+
-			"a delegated prefix would lift it, ipv6=routed with a prefix of yours as well", name(u.Link6))
-	case u.V6:
-		return vnet.EgressULA, fmt.Sprintf("ula: the uplink %s has an IPv6 route, but the host no global address; one would lift it to nat66", name(u.Link6))
+	if u.speaks6() {
+		return vnet.EgressNAT66, u.below("")
 	}
-	return vnet.EgressULA, "ula: no uplink has IPv6; guests reach each other only; an IPv6 default route would lift it to nat66"
+	return vnet.EgressULA, u.below("")
+}
+
+// below says why auto stands on nat66 or ula: what it is short of for the
+// rungs above, and what would lift it.
+func (u *Uplink) below(short string) string {
+	return u.lift(short) + "; " + preferred
+}
+
+// preferred is what a unique local prefix means for guests that have IPv4, too:
+// in RFC 6724's table of policies (section 2.1) IPv4 comes before them.
+const preferred = "guests prefer IPv4 over unique local addresses (RFC 6724), which a higher rung would end"
+
+// lift says what auto is short of, and what would lift it.
+func (u *Uplink) lift(short string) string {
+	switch {
+	case u.speaks6() && short == "":
+		return fmt.Sprintf("nat66: the uplink %s has IPv6; a delegated prefix would lift it", name(u.Link6))
+	case u.speaks6():
+		return fmt.Sprintf("nat66: the uplink %s has IPv6, but %s; a delegated prefix would lift it, ipv6=routed with a prefix of yours as well", name(u.Link6), short)
+	case u.V6:
+		return fmt.Sprintf("ula: the uplink %s has an IPv6 route, but the host no global address; one would lift it to nat66", name(u.Link6))
+	}
+	return "ula: no uplink has IPv6; guests reach each other only; an IPv6 default route would lift it to nat66"
 }
 
 // speaks6 reports whether the host can be the source of IPv6 to the outside:

@@ -50,7 +50,7 @@ func TestRungs(t *testing.T) {
 
 		{6, "auto", "none", "ula", "an IPv6 default route would lift it to nat66"},
 		{6, "auto", "v4", "ula", "no uplink has IPv6"},
-		{6, "auto", "v6", "nat66", "nat66: the uplink eth0 has IPv6, but no delegated prefix or on-link /64 is used yet"},
+		{6, "auto", "v6", "nat66", "nat66: the uplink eth0 has IPv6; a delegated prefix would lift it"},
 		{6, "auto", "both", "nat66", "a delegated prefix would lift it"},
 		{6, "auto", "ula", "nat66", "eth0"},
 		{6, "auto", "route only", "ula", "no global address"},

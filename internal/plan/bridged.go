@@ -9,8 +9,23 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
+// SharedPrefix begins the alias of a bridge that shares a NIC of the host (see
+// kernel/attach); the NIC's name follows. It is not AliasPrefix: the bridge
+// carries the host's own addresses and is the host's link for everybody else.
+const SharedPrefix = "sextant-uplink:"
+
+// SharedNIC is the NIC that the link is a bridge of ours for, "" if it is none.
+func SharedNIC(l Link) string {
+	nic, ok := strings.CutPrefix(l.Alias, SharedPrefix)
+	if !ok || l.Type != "bridge" {
+		return ""
+	}
+	return nic
+}
+
+// bridged reports whether the network is wholly on somebody else's wire.
 func (p *networkPlan) bridged() bool {
-	return p.mode[vnet.IPv4] == vnet.EgressBridged || p.mode[vnet.IPv6] == vnet.EgressBridged
+	return p.mode[vnet.IPv4] == vnet.EgressBridged || p.mode[vnet.IPv6] == vnet.EgressBridged && !Beside(p.n)
 }
 
 // planBridged is the plan of a network on somebody else's wire: an existing
@@ -66,7 +81,7 @@ func hostAddress(l Link) (netip.Prefix, bool) {
 // BridgeOf is the device that ports of a network join on this host: its own
 // bridge, or the existing one that a bridged network is on.
 func BridgeOf(f *Facts, n *vnet.Network) string {
-	if n.IPv4.Mode == vnet.EgressBridged || n.IPv6.Mode == vnet.EgressBridged {
+	if !Beside(n) && (n.IPv4.Mode == vnet.EgressBridged || n.IPv6.Mode == vnet.EgressBridged) {
 		if l, ok := f.Links[n.Link]; ok && l.Type == "bridge" {
 			return l.Name
 		}

@@ -11,15 +11,28 @@ import (
 // Facts is what was found on the host, at one revision of the finder's count.
 // Only the namespace of the host is described.
 type Facts struct {
-	Revision  int64
-	Features  map[string]bool // vnet.Feature* -> present
-	Links     map[string]Link // by name; ours included
-	Routes    []Route         // unicast routes of every table that are not ours, default routes aside
-	Uplink4   string          // link of the active IPv4 default route, "" if none
-	Uplink6   string
-	Uplinks   map[string]vnet.Uplink // by link name: every link with a default route
-	Rungs     map[vnet.ID]Rung       // what the ladder decided for each network
-	Resolvers []netip.AddrPort       // the host's own name servers, loopback ones resolved to real ones where known
+	Revision int64
+	Features map[string]bool // vnet.Feature* -> present
+	Links    map[string]Link // by name; ours included
+	Routes   []Route         // unicast routes of every table that are not ours, default routes aside
+	Uplink4  string          // link of the active IPv4 default route, "" if none
+	Uplink6  string
+	Uplinks  map[string]vnet.Uplink // by link name: every link with a default route
+	Rungs    map[vnet.ID]Rung       // what the ladder decided for each network
+	// Defaults are the host's default routes, those that are used first first;
+	// Pinned4 and Pinned6 those that guests use whatever the metrics say.
+	Defaults         []DefaultRoute
+	Pinned4, Pinned6 Hop
+	// Delegated are prefixes that a DHCPv6 client of the host holds.
+	Delegated []netip.Prefix
+	// Aggregates are the prefixes delegated to this host that networks have
+	// pieces of.
+	Aggregates []netip.Prefix
+	Contested  map[netip.Addr]bool // addresses of guests that somebody had before them on an uplink
+	Resolvers  []netip.AddrPort    // the host's own name servers, loopback ones resolved to real ones where known
+
+	// Translator is the host's NAT64, nil where no network needs one.
+	Translator *Translator
 
 	strangers map[string][]string // see Index
 }

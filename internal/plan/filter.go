@@ -41,15 +41,22 @@ func chainsText(projects []string) string {
 	var b strings.Builder
 	b.WriteString(`table inet sextant {
 	set links { type ifname; }
+	set translated { type ifname; }
 	set within { type ifname . ifname; }
 	set source4 { type ifname . ipv4_addr; flags interval; }
 	set source6 { type ifname . ipv6_addr; flags interval; }
+	set proxied6 { type ifname . ipv6_addr; }
 	set gateways4 { type ifname . ipv4_addr; }
 	set gateways6 { type ifname . ipv6_addr; }
 	set boot4 { type ifname . ipv4_addr; }
 	set boot6 { type ifname . ipv6_addr; }
 	set masquerade4 { type ipv4_addr; flags interval; }
 	set masquerade6 { type ipv6_addr; flags interval; }
+	map ending { type ifname : verdict; }
+	map outside6 { type ipv6_addr : interval ipv6_addr; flags interval; }
+	map inside6 { type ipv6_addr : interval ipv6_addr; flags interval; }
+	set cut-outside6 { type ipv6_addr; flags interval; }
+	set cut6 { type ifname . ipv6_addr; flags interval; }
 	map out4 { type ifname : verdict; }
 	map out6 { type ifname : verdict; }
 	map in4 { type ifname : verdict; }
@@ -63,6 +70,7 @@ func chainsText(projects []string) string {
 	b.WriteString(`	chain forward {
 		type filter hook forward priority filter; policy accept;
 		iifname . oifname @within accept
+		iifname vmap @ending
 		iifname @links jump established
 		oifname @links jump established
 		meta nfproto ipv4 iifname vmap @out4
@@ -73,10 +81,23 @@ func chainsText(projects []string) string {
 	chain established {
 		ct state established,related accept
 	}
+	chain in-translator {
+		iifname @translated accept
+		drop
+	}
+	chain ending-outside {
+		meta l4proto tcp ct reply ip6 daddr @cut-outside6 reject with tcp reset
+		meta l4proto tcp ct original ip6 daddr @cut-outside6 reject with tcp reset
+		oifname != @links iifname . ip6 saddr @cut6 goto cut-off
+	}
+	chain cut-off {
+		meta l4proto tcp reject with tcp reset
+		reject with icmpv6 type policy-fail
+	}
 	chain out-any {
 		ct state invalid drop
 		meta nfproto ipv4 iifname . ip saddr != @source4 drop
-		meta nfproto ipv6 iifname . ip6 saddr != @source6 drop
+		meta nfproto ipv6 iifname . ip6 saddr != @source6 iifname . ip6 saddr != @proxied6 drop
 	}
 	chain out-transit {
 	}
@@ -113,9 +134,12 @@ func chainsText(projects []string) string {
 	chain prerouting {
 		type nat hook prerouting priority dstnat; policy accept;
 		iifname @links udp dport 67 ip daddr != 255.255.255.255 iifname . ip daddr != @gateways4 redirect
+		dnat ip6 prefix to ip6 daddr map @inside6
 	}
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
+		oifname != @links snat ip6 prefix to ip6 saddr map @outside6
+		ct status dnat snat ip6 prefix to ip6 saddr map @outside6
 		ip saddr @masquerade4 oifname != @links masquerade
 		ip6 saddr @masquerade6 oifname != @links masquerade
 	}
@@ -142,12 +166,17 @@ table bridge sextant {
 	set no4 { type ifname; }
 	set no6 { type ifname; }
 	set nodefault { type ifname; }
+	set inner { type ifname; }
+	set outer { type ifname; }
 	set asking { type ifname; }
 	set asked { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	set told { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	set withheld { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	chain prerouting {
 		type filter hook prerouting priority -250; policy accept;
+		iifname @inner ether type != ip6 drop
+		iifname @outer ether type != ip6 drop
+		iifname @outer jump outwards
 		iifname @no4 ether type { ip, arp } drop
 		iifname @no6 ether type ip6 drop
 		iifname @ports jump hear
@@ -169,11 +198,24 @@ table bridge sextant {
 	}
 	chain forward {
 		type filter hook forward priority -200; policy accept;
+		oifname @inner ether type != ip6 drop
+		oifname @outer ether type != ip6 drop
+		oifname @inner jump outwards
 		icmpv6 type nd-router-advert oifname @nodefault jump withhold
+	}
+	chain input {
+		type filter hook input priority -200; policy accept;
+		iifname @inner drop
 	}
 	chain output {
 		type filter hook output priority -200; policy accept;
+		oifname @inner drop
+		oifname @outer ether type != ip6 drop
 		icmpv6 type nd-router-advert oifname @nodefault jump withhold
+	}
+	chain outwards {
+		icmpv6 type { nd-router-advert, nd-redirect } drop
+		udp dport 546 drop
 	}
 	chain withhold {
 		update @withheld { oifname limit rate over 20/second burst 40 packets } drop

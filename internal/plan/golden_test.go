@@ -79,6 +79,14 @@ func (w *world) port(id string, n *vnet.Network, b vnet.Binding, fixed ...vnet.F
 	return p
 }
 
+// assigned gives a subnet a prefix of an uplink.
+func (w *world) assigned(sub *vnet.Subnet, prefix string, rung vnet.Egress, state vnet.PrefixState) *vnet.PrefixAssignment {
+	a := &vnet.PrefixAssignment{Meta: meta("as-"+prefix, ""), Network: sub.Network, Subnet: sub.ID, Host: "h1", Family: vnet.IPv6,
+		Prefix: netip.MustParsePrefix(prefix), Rung: rung, Uplink: "eth0", State: state}
+	w.s.Put(a)
+	return a
+}
+
 // delegation is a subnet that guests get prefixes from.
 func (w *world) delegation(n *vnet.Network, prefix string) *vnet.Subnet {
 	sub := w.subnet(n, prefix, vnet.GuestsDelegation)
@@ -95,10 +103,42 @@ func (w *world) delegated(id string, n *vnet.Network, prefix, via string) *vnet.
 	return l
 }
 
+// translatedNetwork gives an nptv6 network a prefix inside, one outside, and one that
+// it had outside until its uplink went.
+func translatedNetwork(w *world, n *vnet.Network) {
+	sub := w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+	w.s.Put(&vnet.PrefixAssignment{Meta: meta("as", ""), Network: n.ID, Subnet: sub.ID, Host: "h1", Family: vnet.IPv6,
+		Prefix: netip.MustParsePrefix("2001:db8:100:1::/64"), Rung: vnet.EgressNPTv6, State: vnet.PrefixActive})
+	w.s.Put(&vnet.PrefixAssignment{Meta: meta("gone", ""), Network: n.ID, Subnet: sub.ID, Host: "h1", Family: vnet.IPv6,
+		Prefix: netip.MustParsePrefix("2001:db8:200:1::/64"), Rung: vnet.EgressNPTv6, State: vnet.PrefixDeprecated, Cut: true})
+}
+
 // TestGolden prints the plans of whole hosts as an operator would type them.
 func TestGolden(t *testing.T) {
 	for name, build := range map[string]func(*world){
 		"empty": func(*world) {},
+		"nptv6": func(w *world) {
+			n := w.network("web", vnet.EgressNAT, vnet.EgressNPTv6)
+			translatedNetwork(w, n)
+		},
+		"nptv6-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("0123456789abcdef", "edge"), Netns: "sextant-edge", Number: 3})
+			n := w.network("web", vnet.EgressNAT, vnet.EgressNPTv6, func(n *vnet.Network) { n.Router = "0123456789abcdef" })
+			translatedNetwork(w, n)
+		},
+		"nat64": func(w *world) {
+			n := w.network("web", vnet.EgressNone, vnet.EgressAuto)
+			w.f.Rungs[n.ID] = plan.Rung{V6: vnet.EgressULA}
+			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.f.Translator = &translator
+		},
+		"nat64-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("0123456789abcdef", "edge"), Netns: "sextant-edge", Number: 3})
+			n := w.network("web", vnet.EgressNone, vnet.EgressAuto, func(n *vnet.Network) { n.Router = "0123456789abcdef" })
+			w.f.Rungs[n.ID] = plan.Rung{V6: vnet.EgressULA}
+			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.f.Translator = &translator
+		},
 		"default": func(w *world) {
 			n := w.network("web", vnet.EgressAuto, vnet.EgressAuto)
 			w.f.Rungs[n.ID] = plan.Rung{V4: vnet.EgressNAT, V6: vnet.EgressNAT66}
@@ -160,6 +200,48 @@ func TestGolden(t *testing.T) {
 			w.subnet(n, "2001:db8:7::/64", vnet.GuestsSLAAC)
 			w.delegation(n, "2001:db8:7:100::/56")
 			w.delegated("cpe", n, "2001:db8:7:101::/64", "fe80::1")
+		},
+		// A second delegation has taken the place of a first one, which is cut.
+		"delegated": func(w *world) {
+			n := w.network("web", vnet.EgressNone, vnet.EgressAuto)
+			w.f.Rungs[n.ID] = plan.Rung{V4: vnet.EgressNone, V6: vnet.EgressDelegated}
+			w.f.Aggregates = []netip.Prefix{netip.MustParsePrefix("2001:db8:200::/56")}
+			six := w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.assigned(six, "2001:db8:200:1::/64", vnet.EgressDelegated, vnet.PrefixActive)
+			w.assigned(six, "2001:db8:100:1::/64", vnet.EgressDelegated, vnet.PrefixDeprecated).Cut = true
+			w.port("vm1", n, vnet.Binding{Plug: vnet.PlugTap, Device: "tap1"}, vnet.FixedAddress{Subnet: six.ID, Host: 0xabc})
+		},
+		"pinned": func(w *world) {
+			w.f.Pinned4 = plan.Hop{Link: "eth1", Via: netip.MustParseAddr("203.0.113.1")}
+			w.f.Pinned6 = plan.Hop{Link: "eth1", Via: netip.MustParseAddr("fe80::1")}
+			n := w.network("web", vnet.EgressNAT, vnet.EgressNAT66)
+			w.subnet(n, "10.0.0.0/24", vnet.GuestsDHCP)
+			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
+			w.subnet(w.network("inner", vnet.EgressIsolated, vnet.EgressULA), "fd12:3456:789a:2::/64", vnet.GuestsSLAACStateful)
+			w.s.Put(&vnet.Router{Meta: meta("r1", "edge"), Netns: "sextant-edge", Number: 1})
+			w.subnet(w.network("far", vnet.EgressNAT, vnet.EgressNone, func(n *vnet.Network) { n.Router = "r1" }), "10.1.0.0/24", vnet.GuestsDHCP)
+		},
+		"delegated-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("r1", "edge"), Netns: "sextant-edge", Number: 1})
+			n := w.network("web", vnet.EgressNone, vnet.EgressAuto, func(n *vnet.Network) { n.Router = "r1" })
+			w.f.Rungs[n.ID] = plan.Rung{V4: vnet.EgressNone, V6: vnet.EgressDelegated}
+			w.f.Aggregates = []netip.Prefix{netip.MustParsePrefix("2001:db8:200::/56")}
+			w.assigned(w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful), "2001:db8:200:1::/64", vnet.EgressDelegated, vnet.PrefixActive)
+		},
+		"proxied": func(w *world) {
+			n, sub := w.proxied("web", "2001:db8::/64")
+			w.port("vm1", n, vnet.Binding{Plug: vnet.PlugTap, Device: "tap1"}, vnet.FixedAddress{Subnet: sub.ID, Host: 0xabc})
+			w.lease("learnt", n, "2001:db8::5054:ff:feaa:1", vnet.HowSLAAC)
+			m, _ := w.proxied("two", "2001:db8::/64", func(n *vnet.Network) { n.IPv6.Inbound = vnet.InboundOpen })
+			w.lease("given", m, "2001:db8::77", vnet.HowDHCPv6)
+			long, _ := w.proxied("long", "2001:db8::5:0:0:0/80")
+			w.lease("taken", long, "2001:db8::5:0:0:9", vnet.HowDHCPv6)
+			w.f.Contested = map[netip.Addr]bool{netip.MustParseAddr("2001:db8::5:0:0:9"): true}
+		},
+		"proxied-router": func(w *world) {
+			w.s.Put(&vnet.Router{Meta: meta("r1", "edge"), Netns: "sextant-edge", Number: 1})
+			n, _ := w.proxied("web", "2001:db8::/64", func(n *vnet.Network) { n.Router = "r1" })
+			w.lease("learnt", n, "2001:db8::5054:ff:feaa:1", vnet.HowSLAAC)
 		},
 		"retired": func(w *world) {
 			n := w.network("web", vnet.EgressNone, vnet.EgressRouted, func(n *vnet.Network) {

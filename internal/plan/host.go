@@ -50,9 +50,17 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 		v4 = v4 || leaves(mode[vnet.IPv4])
 		v6 = v6 || leaves(mode[vnet.IPv6])
 		local6 = local6 || forwards(mode[vnet.IPv6])
-		any6 = any6 || mode[vnet.IPv6] != vnet.EgressNone && mode[vnet.IPv6] != vnet.EgressBridged
+		any6 = any6 || mode[vnet.IPv6] != vnet.EgressNone && (mode[vnet.IPv6] != vnet.EgressBridged || Beside(n))
+	}
+	if f.Translator.Runs() {
+		out.Items = append(out.Items, translatorItems(out.Owner, f)...)
+		v4, local6 = true, true
 	}
 	links := foreignLinks(f)
+	if f.Has(vnet.FeatureIPv6) {
+		out.Items = append(out.Items, unreachable(s, f)...)
+	}
+	out.Items = append(out.Items, pinRoutes(s, f, v4, v6)...)
 	if v4 {
 		for _, l := range links {
 			if _, up := f.Uplinks[l.Name]; up {

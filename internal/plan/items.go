@@ -38,6 +38,7 @@ type Veth struct {
 // Tap is a persistent tap of ours.
 type Tap struct {
 	Name  string
+	L3    bool // a tun: packets without Ethernet, for a program of ours
 	Owner vnet.Ref
 	User  string   // who may open it; "" root
 	MAC   vnet.MAC // of the host's end; zero: the kernel's choice
@@ -66,7 +67,7 @@ type Address struct {
 	Owner    vnet.Ref
 }
 
-// HostRoute is a route of ours, in the main table, with RouteProtocol.
+// HostRoute is a route of ours, with RouteProtocol.
 // Unreachable routes have no Link.
 type HostRoute struct {
 	NS          string
@@ -74,6 +75,7 @@ type HostRoute struct {
 	Via         netip.Addr
 	Link        string
 	Unreachable bool
+	Table       int // 0: main
 	Owner       vnet.Ref
 }
 
@@ -84,6 +86,14 @@ type ProxyNeighbour struct {
 	NS, Link string
 	Address  netip.Addr
 	Owner    vnet.Ref
+}
+
+// Forgotten says that the kernel knows no connection, TCP aside, that leaves
+// by an outside prefix which no uplink carries any more: each goes on by the
+// new one with its next packet. TCP, which would not, is reset by a rule.
+type Forgotten struct {
+	NS      string
+	Outside netip.Prefix
 }
 
 // Sysctl is a kernel setting under /proc/sys. One that is not Ours is recorded
@@ -127,13 +137,20 @@ func (i Up) Key() Key     { return Key{i.NS, "up", i.Link} }
 func (i Address) Key() Key {
 	return Key{i.NS, "address", i.Link + " " + i.Prefix.String()}
 }
-func (i HostRoute) Key() Key { return Key{i.NS, "route", i.Prefix.String()} }
+func (i HostRoute) Key() Key {
+	name := i.Prefix.String()
+	if i.Table != 0 {
+		name = fmt.Sprintf("%s table %d", name, i.Table)
+	}
+	return Key{i.NS, "route", name}
+}
 func (i ProxyNeighbour) Key() Key {
 	return Key{i.NS, "proxy", i.Link + " " + i.Address.String()}
 }
-func (i Sysctl) Key() Key  { return Key{i.NS, "sysctl", i.Path} }
-func (i Chains) Key() Key  { return Key{i.NS, "chains", Table} }
-func (i Element) Key() Key { return Key{i.NS, "element", i.Family + " " + i.Set + " " + i.Elem} }
+func (i Forgotten) Key() Key { return Key{i.NS, "forgotten", i.Outside.String()} }
+func (i Sysctl) Key() Key    { return Key{i.NS, "sysctl", i.Path} }
+func (i Chains) Key() Key    { return Key{i.NS, "chains", Table} }
+func (i Element) Key() Key   { return Key{i.NS, "element", i.Family + " " + i.Set + " " + i.Elem} }
 
 func (Netns) Stage() Stage          { return StageNetns }
 func (Bridge) Stage() Stage         { return StageBridge }
@@ -144,6 +161,7 @@ func (Up) Stage() Stage             { return StageUp }
 func (Address) Stage() Stage        { return StageAddress }
 func (HostRoute) Stage() Stage      { return StageRoute }
 func (ProxyNeighbour) Stage() Stage { return StageRoute }
+func (Forgotten) Stage() Stage      { return StageRoute }
 func (Chains) Stage() Stage         { return StageFilter }
 func (Element) Stage() Stage        { return StageFilter }
 
@@ -210,7 +228,11 @@ func (i Veth) Commands() []string {
 }
 
 func (i Tap) Commands() []string {
-	s := "ip tuntap add " + i.Name + " mode tap"
+	mode := "tap"
+	if i.L3 {
+		mode = "tun"
+	}
+	s := "ip tuntap add " + i.Name + " mode " + mode
 	if i.User != "" {
 		s += " user " + i.User
 	}
@@ -252,11 +274,22 @@ func (i HostRoute) Commands() []string {
 	if i.Link != "" {
 		s += " dev " + i.Link
 	}
+	if i.Table != 0 {
+		s += fmt.Sprintf(" table %d", i.Table)
+	}
 	return []string{in(i.NS, fmt.Sprintf("%s proto %d", s, RouteProtocol))}
 }
 
 func (i ProxyNeighbour) Commands() []string {
 	return []string{in(i.NS, fmt.Sprintf("ip neigh add proxy %s dev %s proto %d", i.Address, i.Link, RouteProtocol))}
+}
+
+func (i Forgotten) Commands() []string {
+	var out []string
+	for _, proto := range []string{"udp", "icmpv6"} {
+		out = append(out, in(i.NS, fmt.Sprintf("conntrack -D -f ipv6 -p %s -q %s || true", proto, i.Outside)))
+	}
+	return out
 }
 
 func (i Sysctl) Commands() []string {

@@ -7,9 +7,9 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// Lease returns the fragment of a delegated prefix that this host has given:
-// the route to the guest that has it, and leave for the guest to send from it.
-// Leases of single addresses have none.
+// Lease returns the fragment of a delegated prefix that this host has given, or
+// of an address in the prefix of an uplink: the route to the guest that has it,
+// and leave for the guest to send from it. Leases of other addresses have none.
 func Lease(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 	out := &Fragment{Owner: vnet.Ref{Kind: vnet.KindLease, ID: id}}
 	packed := s.Lease(id)
@@ -17,7 +17,7 @@ func Lease(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		return out
 	}
 	l := packed.Whole()
-	if l.Length == 0 || l.Declined || l.Host != s.Host || !l.Via.Is6() || !s.Started(l.Network) {
+	if l.Declined || l.Host != s.Host || l.Length > 0 && !l.Via.Is6() || !s.Started(l.Network) {
 		return out
 	}
 	n := s.Networks[l.Network]
@@ -26,6 +26,10 @@ func Lease(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 	}
 	p := &networkPlan{s: s, f: f, n: n, out: out, bridge: n.Bridge, mode: modesOf(f, n)}
 	if p.bridged() || !f.Has(vnet.FeatureIPv6) || !p.placeGateway() {
+		return out
+	}
+	if l.Length == 0 {
+		p.lend(out.Owner)
 		return out
 	}
 	// Where the prefix was cut from is no longer ours, others may have it.

@@ -34,6 +34,7 @@ func (s *Snapshot) PutLease(p *pack.Lease) {
 		s.leases.of[network] = in
 	}
 	in.Add(p)
+	s.lendLease(p)
 	if p.Length() > 0 {
 		if s.delegated[network] == nil {
 			s.delegated[network] = map[vnet.ID]struct{}{}
@@ -48,6 +49,9 @@ func (s *Snapshot) deleteLease(id vnet.ID) {
 		return
 	}
 	network := p.Network()
+	if s.lent.of[network] != nil {
+		s.unlend(network, vnet.Ref{Kind: vnet.KindLease, ID: id})
+	}
 	s.leases.byID.Remove(p)
 	if in := s.leases.of[network]; in.Remove(p) && in.Len() == 0 {
 		delete(s.leases.of, network)

@@ -38,6 +38,13 @@ func Owners(s *Snapshot) []vnet.Ref {
 	for id := range s.delegated {
 		out = append(out, s.DelegatedOf(id)...)
 	}
+	for _, of := range s.lent.of {
+		for r := range of {
+			if r.Kind == vnet.KindLease {
+				out = append(out, r)
+			}
+		}
+	}
 	return out
 }
 
@@ -69,7 +76,8 @@ func Affected(s *Snapshot, o vnet.Object) []vnet.Ref {
 		for _, p := range s.PortsOf(id) {
 			out = append(out, vnet.RefOf(p))
 		}
-		out = append(out, s.DelegatedOf(id)...)
+		out = append(out, s.LeasesPlanned(id)...)
+		out = append(out, s.lendingBeside(id)...)
 		return append(out, s.retiringBeside(id)...)
 	}
 	switch o := o.(type) {
@@ -86,11 +94,9 @@ func Affected(s *Snapshot, o vnet.Object) []vnet.Ref {
 	case *vnet.PrefixAssignment:
 		return network(o.Network)
 	case *vnet.Port:
-		return []vnet.Ref{vnet.RefOf(o)}
+		return append([]vnet.Ref{vnet.RefOf(o)}, s.besides(o.Network, vnet.RefOf(o))...)
 	case *vnet.Lease:
-		if o.Length > 0 {
-			return []vnet.Ref{vnet.RefOf(o)}
-		}
+		return s.affectedByLease(o.Network, vnet.RefOf(o), o.Length > 0)
 	case *vnet.Router:
 		out := []vnet.Ref{vnet.RefOf(o)}
 		for _, n := range s.NetworksOf(o.ID) {

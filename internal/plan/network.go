@@ -25,6 +25,7 @@ type networkPlan struct {
 	bridge string
 	tag    string // project tag
 	mode   map[vnet.Family]vnet.Egress
+	way64  way64
 }
 
 // Network returns a network's fragment. A network that is not to run here has
@@ -78,10 +79,16 @@ func (p *networkPlan) problem(k vnet.ErrKind, field, msg, hint string) {
 
 // mtu is the network's MTU: the one asked for, else the uplink's.
 func (p *networkPlan) mtu() int {
-	if p.n.MTU != 0 {
-		return p.n.MTU
+	mtu := p.n.MTU
+	if mtu == 0 {
+		mtu = p.f.UplinkMTU()
 	}
-	return p.f.UplinkMTU()
+	if Beside(p.n) { // what is longer than the outside bridge takes would be lost there
+		if wire, _ := WireOf(p.f, p.n); wire != "" && p.f.Links[wire].MTU >= 1280 {
+			mtu = min(mtu, p.f.Links[wire].MTU)
+		}
+	}
+	return mtu
 }
 
 // UplinkMTU is the smaller MTU of the active uplinks, in bytes, never below
@@ -175,10 +182,17 @@ func (p *networkPlan) planGateway() {
 		Strangers: p.f.strangersIn(p.bridge),
 	}
 	p.out.Service = p.svc
+	p.way64 = nat64Of(p.s, p.f, p.n, p.mode)
+	p.planBeside()
 	p.planLinkSysctls()
 	p.planSubnets()
 	p.planFilter()
+	p.planNPTv6()
+	p.planCut()
+	p.planPinned()
+	p.planNAT64()
 	p.planNames()
+	p.tellNAT64()
 	p.planForwarding()
 }
 
@@ -230,7 +244,7 @@ func (p *networkPlan) planLinkSysctls() {
 func (p *networkPlan) served() []Subnet {
 	var out, old []Subnet
 	for _, sub := range p.s.SubnetsOf(p.n.ID) {
-		if p.mode[sub.Family] == vnet.EgressNone || p.mode[sub.Family] == vnet.EgressLinkLocal {
+		if m := p.mode[sub.Family]; m == vnet.EgressNone || m == vnet.EgressLinkLocal || m == vnet.EgressBridged {
 			continue
 		}
 		base := Subnet{
@@ -240,19 +254,27 @@ func (p *networkPlan) served() []Subnet {
 		if sub.Guests == vnet.GuestsDelegation {
 			base.Advertise = vnet.PrefixPolicy{Off: true}
 		}
-		if !sub.Source.Moves() {
-			if sub.Prefix.IsValid() {
-				base.Prefix, base.Gateway = sub.Prefix, gatewayOf(sub, sub.Prefix)
-				out = append(out, base)
+		if !sub.Source.Moves() && sub.Prefix.IsValid() {
+			base.Prefix, base.Gateway = sub.Prefix, gatewayOf(sub, sub.Prefix)
+			if p.mode[sub.Family] == vnet.EgressNPTv6 {
+				base.Outside = outsideOf(sub.Prefix, p.s.AssignmentsOf(sub.ID))
 			}
-			continue
+			out = append(out, base)
+			base.Outside = netip.Prefix{}
 		}
+		// A network of mode auto has prefixes of the uplink beside its unique
+		// local one.
 		for _, a := range p.s.AssignmentsOf(sub.ID) {
+			if a.Rung == vnet.EgressNPTv6 {
+				continue // it stands for the other one outside
+			}
 			b := base
-			b.Prefix, b.Gateway = a.Prefix, gatewayOf(sub, a.Prefix)
+			b.Prefix, b.Gateway, b.Ranges = a.Prefix, gatewayOf(sub, a.Prefix), rangesIn(sub, a.Prefix)
 			b.PreferredUntil, b.ValidUntil = a.PreferredUntil, a.ValidUntil
 			b.Deprecated = a.State == vnet.PrefixDeprecated
-			b.OffLink = a.Rung == vnet.EgressProxied
+			if b.Uplink, b.Cut = a.Uplink, a.Cut; a.Rung == vnet.EgressProxied {
+				b = p.offLink(b)
+			}
 			if b.Deprecated {
 				if sub.Family == vnet.IPv6 { // IPv4 has no deprecation: a prefix that moved is gone
 					old = append(old, b)
@@ -305,7 +327,7 @@ func (p *networkPlan) planSubnets() {
 	p.svc.Subnets = p.served()
 	for _, sub := range p.s.SubnetsOf(p.n.ID) {
 		held := p.s.AssignmentsOf(sub.ID)
-		p.out.Waiting = p.out.Waiting || sub.Source.Moves() && len(held) == 0
+		p.out.Waiting = p.out.Waiting || sub.Source.Moves() && len(held) == 0 && p.mode[sub.Family] != vnet.EgressBridged
 		for _, a := range held {
 			// Guests renew where they got their lease: there they are told that
 			// the prefix is another one now.
@@ -332,13 +354,13 @@ func (p *networkPlan) planFilter() {
 	}
 	p.add(linkElements(p.ns, p.link, p.tag)...)
 	for _, f := range vnet.Families {
-		p.add(verdictElements(p.ns, p.link, f, verdictsOf(f, p.mode[f], p.n.Policy(f).Inbound, p.tag))...)
+		p.add(verdictElements(p.ns, p.link, f, verdictsOf(f, p.filterMode(f), p.n.Policy(f).Inbound, p.tag))...)
 	}
 	for _, sub := range p.svc.Subnets {
 		if open[sub.Family] {
 			continue
 		}
-		if sub.Delegate == 0 { // else each lease has its own: see Lease
+		if sub.Delegate == 0 && !sub.OffLink { // else each lease has its own: see Lease
 			p.add(sourceElement(p.ns, p.link, sub.Prefix))
 		}
 		if sub.Gateway.IsValid() {
@@ -347,7 +369,7 @@ func (p *networkPlan) planFilter() {
 				p.add(bootElement(p.ns, p.link, sub.Gateway))
 			}
 		}
-		if m := p.mode[sub.Family]; m == vnet.EgressNAT || m == vnet.EgressNAT66 {
+		if p.masquerades(sub) {
 			p.add(masqueradeElement(p.ns, sub.Prefix))
 		}
 	}
@@ -363,6 +385,10 @@ func (p *networkPlan) planNames() {
 			if sub.Gateway.IsValid() && !sub.Deprecated && !slices.Contains(d.Servers, sub.Gateway) {
 				d.Servers = append(d.Servers, sub.Gateway)
 			}
+		}
+		if a, ok := p.nameService(); ok {
+			d.Servers = append(d.Servers, a)
+			p.add(gatewayElement(p.ns, p.link, a))
 		}
 	}
 	d.Search = p.n.DNS.Search
@@ -381,8 +407,11 @@ func (p *networkPlan) planNames() {
 // egress reports whether the host has a way out in the family, as far as the
 // mode needs one: a guest must not take a default route that leads nowhere.
 func (p *networkPlan) egress(f vnet.Family) bool {
-	if p.mode[f] == vnet.EgressNAT66 {
+	switch p.mode[f] {
+	case vnet.EgressNAT66:
 		return p.f.Uplink6 != ""
+	case vnet.EgressNPTv6:
+		return p.f.Uplink6 != "" && p.translates()
 	}
 	return true
 }

@@ -66,6 +66,7 @@ type Fragment struct {
 	Service  *Service       // for networks: what the address servers do; nil: nothing
 	Guest    *Guest         // for ports: what they know of it
 	Problems []vnet.Problem // why the owner is not wholly as wished
+	Proxied  []netip.Addr   // addresses in an uplink's prefix that guests have; contested ones, too
 	Waiting  bool           // something decided on the host (a prefix) is not there yet
 	// For networks, for Status:
 	Rung4, Rung6 vnet.Egress
@@ -89,6 +90,8 @@ type Service struct {
 	Subnets   []Subnet // in the order in which they are advertised
 	DNS       DNS
 	RA        RA
+	// Translated: guests reach IPv4 over the host's translator.
+	Translated bool
 	// What guests are told beside addresses, as the network has it.
 	DHCP          vnet.DHCPPolicy
 	Boot          vnet.BootPolicy
@@ -119,6 +122,12 @@ type Subnet struct {
 	PreferredUntil, ValidUntil time.Time
 	// OffLink: advertise without the L flag (proxied).
 	OffLink bool
+	// Uplink is the link whose on-link prefix it is (proxied).
+	Uplink string
+	// Cut: no uplink carries it any more, see vnet.PrefixAssignment.
+	Cut bool
+	// Outside is what the prefix is translated to (nptv6).
+	Outside netip.Prefix
 	// Reserved host addresses never handed out (gateways of others, …).
 	Reserved []netip.Addr
 	// Advertise shapes the prefix in router advertisements; its lifetimes are
@@ -151,6 +160,7 @@ type DNS struct {
 	Forwarders []vnet.Forwarder
 	Upwards    bool // ask forwarders for unknown names of our own domain, too
 	DNS64      netip.Prefix
+	Only64     bool                // guests reach no IPv6 outside but what DNS64 makes
 	Encrypted  []vnet.EncryptedDNS // told to guests
 }
 

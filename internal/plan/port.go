@@ -24,6 +24,9 @@ func Port(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		return out
 	}
 	out.Guest = guestOf(s, port)
+	if p := (&networkPlan{s: s, f: f, n: n, out: out, mode: modesOf(f, n), bridge: n.Bridge}); p.placeGateway() {
+		p.lend(out.Owner)
+	}
 	b := port.Binding
 	if b == nil || b.Host != s.Host {
 		return out
@@ -98,9 +101,10 @@ func completed(s *Snapshot, fixed vnet.FixedAddress) []GuestAddress {
 	}
 	if !sub.Source.Moves() {
 		if fixed.Address.IsValid() {
-			return []GuestAddress{{Subnet: sub.ID, Address: fixed.Address}}
+			return append([]GuestAddress{{Subnet: sub.ID, Address: fixed.Address}}, beside(s, sub, vnet.InterfaceID(fixed.Address))...)
 		}
-		return append([]GuestAddress{{Subnet: sub.ID, Address: join(sub.Prefix, fixed.Host)}}, retiredOf(s, sub, fixed.Host)...)
+		out := []GuestAddress{{Subnet: sub.ID, Address: join(sub.Prefix, fixed.Host)}}
+		return append(append(out, beside(s, sub, fixed.Host)...), retiredOf(s, sub, fixed.Host)...)
 	}
 	var out []GuestAddress
 	for _, as := range s.AssignmentsOf(sub.ID) {
@@ -108,7 +112,9 @@ func completed(s *Snapshot, fixed vnet.FixedAddress) []GuestAddress {
 		if dep && sub.Family == vnet.IPv4 {
 			continue
 		}
-		out = append(out, GuestAddress{Subnet: sub.ID, Address: join(as.Prefix, fixed.Host), Deprecated: dep})
+		if at, ok := fits(as.Prefix, fixed.Host); ok {
+			out = append(out, GuestAddress{Subnet: sub.ID, Address: at, Deprecated: dep})
+		}
 	}
 	return out
 }

@@ -81,7 +81,12 @@ func Router(s *Snapshot, f *Facts, id vnet.ID) *Fragment {
 		out.Items = append(out.Items, Sysctl{NS: r.Netns, Path: "net/ipv6/conf/all/forwarding", Value: "1", Ours: true})
 		out.Items = append(out.Items, routerLink(out.Owner, near, r.Netns, vnet.IPv6, transit6(s.Installation.ULA, r.Number), f.Has(vnet.FeatureForceForwarding))...)
 	}
+	for _, fam := range vnet.Families {
+		out.Items = append(out.Items, pinRules(f, fam, near, out.Owner)...)
+	}
 	out.Items = append(out.Items, routerRoutes(s, r, nets, near)...)
+	out.Items = append(out.Items, routeDelegated(s, f, r, nets, near)...)
+	out.Items = append(out.Items, routeInside(s, f, r, nets, near)...)
 	return out
 }
 

@@ -21,8 +21,10 @@ type Snapshot struct {
 	Reservations map[vnet.ID]*vnet.Reservation
 	Activations  map[vnet.ID]*vnet.Activation
 	Assignments  map[vnet.ID]*vnet.PrefixAssignment
+	Uplinks      map[vnet.ID]*vnet.UplinkPolicy // of every host
 
 	leases leases
+	lent   lending
 	// members lists what belongs to an object: a network's subnets and ports,
 	// a subnet's assignments, a router's networks.
 	members map[member]map[vnet.ID]struct{}
@@ -50,7 +52,9 @@ func NewSnapshot(host string) *Snapshot {
 		Reservations: map[vnet.ID]*vnet.Reservation{},
 		Activations:  map[vnet.ID]*vnet.Activation{},
 		leases:       newLeases(),
+		lent:         newLending(),
 		Assignments:  map[vnet.ID]*vnet.PrefixAssignment{},
+		Uplinks:      map[vnet.ID]*vnet.UplinkPolicy{},
 		members:      map[member]map[vnet.ID]struct{}{},
 		delegated:    map[vnet.ID]map[vnet.ID]struct{}{},
 		retiring:     map[vnet.ID]struct{}{},
@@ -85,16 +89,21 @@ func (s *Snapshot) Put(o vnet.Object) {
 		}
 	case *vnet.Subnet:
 		s.Subnets[id] = o
+		s.lendAll(o.Network)
 	case *vnet.Router:
 		s.Routers[id] = o
 	case *vnet.Port:
 		s.Ports[id] = o
+		s.lendPort(o)
 	case *vnet.Reservation:
 		s.Reservations[id] = o
 	case *vnet.Activation:
 		s.Activations[id] = o
 	case *vnet.PrefixAssignment:
 		s.Assignments[id] = o
+		s.share(o, true)
+	case *vnet.UplinkPolicy:
+		s.Uplinks[id] = o
 	}
 }
 
@@ -104,12 +113,19 @@ func (s *Snapshot) Delete(r vnet.Ref) {
 		s.deleteLease(r.ID)
 		return
 	}
-	if o := s.Get(r); o != nil {
+	o := s.Get(r)
+	if o != nil {
 		m := member{ownerOf(o), r.Kind}
 		delete(s.members[m], r.ID)
 		if len(s.members[m]) == 0 {
 			delete(s.members, m)
 		}
+	}
+	switch o := o.(type) {
+	case *vnet.Port:
+		s.unlend(o.Network, r)
+	case *vnet.PrefixAssignment:
+		s.share(o, false)
 	}
 	switch r.Kind {
 	case vnet.KindProject:
@@ -129,6 +145,8 @@ func (s *Snapshot) Delete(r vnet.Ref) {
 		delete(s.Activations, r.ID)
 	case vnet.KindAssignment:
 		delete(s.Assignments, r.ID)
+	case vnet.KindUplink:
+		delete(s.Uplinks, r.ID)
 	}
 }
 
@@ -155,6 +173,8 @@ func (s *Snapshot) Get(r vnet.Ref) vnet.Object {
 		}
 	case vnet.KindAssignment:
 		return found(s.Assignments, r.ID)
+	case vnet.KindUplink:
+		return found(s.Uplinks, r.ID)
 	}
 	return nil
 }
@@ -268,6 +288,7 @@ func (s *Snapshot) Objects() []vnet.Object {
 	out = appendAll(out, s.Ports)
 	out = appendAll(out, s.Reservations)
 	out = appendAll(out, s.Activations)
+	out = appendAll(out, s.Uplinks)
 	return appendAll(out, s.Assignments)
 }
 

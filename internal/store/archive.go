@@ -167,6 +167,7 @@ func (a *archive) hold(o vnet.Object) error {
 		case !taken || ok && a.uniques[u] == "":
 			a.uniques[u] = self
 		case ok && holder == shared.String():
+		case sharesHostPart(o, u, holder):
 		case strings.HasPrefix(holder, string(vnet.KindLease)+"/") && o.Kind() == vnet.KindPort:
 			a.uniques[u] = self // the lease of this port came first
 		default:
@@ -175,6 +176,12 @@ func (a *archive) hold(o vnet.Object) error {
 		}
 	}
 	return nil
+}
+
+// sharesHostPart is vnet.SharesHostPart for a holder in the form of a reference.
+func sharesHostPart(o vnet.Object, u, holder string) bool {
+	ref, ok := parseRef(holder)
+	return ok && vnet.SharesHostPart(o, u, ref)
 }
 
 // Restore fills the store from a backup. It checks everything before it writes

@@ -208,6 +208,8 @@ func (b *builder) addUniques(ctx context.Context, t *txn, it *item) error {
 			holder = string(kv.Value)
 		}
 		switch {
+		case other != nil && contains(other.gained, u) && vnet.SharesHostPart(it.put, u, other.ref):
+			continue
 		case other != nil && contains(other.gained, u):
 			return b.taken(ctx, u, other.ref)
 		case other != nil && holder == other.ref.String():
@@ -222,6 +224,10 @@ func (b *builder) addUniques(ctx context.Context, t *txn, it *item) error {
 				continue
 			}
 			ref, _ := parseRef(holder)
+			if vnet.SharesHostPart(it.put, u, ref) {
+				t.holds(key, holder)
+				continue
+			}
 			return b.taken(ctx, u, ref)
 		}
 		b.holders[u] = it

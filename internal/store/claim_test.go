@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -103,6 +104,46 @@ func TestClaim(t *testing.T) {
 		}
 		thief.ID = newID()
 		wantKind(t, s.Claim(ctx, []vnet.Object{thief}, nil)[0], vnet.ErrExists, "port vm1")
+	})
+}
+
+// A guest has the same host part in every prefix of its subnet; a port cannot
+// have it meanwhile.
+func TestClaimSameHostPart(t *testing.T) {
+	each(t, func(t *testing.T, s *Store) {
+		ctx := t.Context()
+		w := newWorld(t, s)
+		lease := func(addr string) *vnet.Lease {
+			now := time.Now()
+			return &vnet.Lease{Meta: vnet.Meta{ID: newID(), Created: now, Updated: now}, Network: w.net.ID, Subnet: w.v6.ID, Host: "h",
+				Address: netip.MustParseAddr(addr), How: vnet.HowSLAAC, MAC: vnet.MAC{2, 0, 0, 0, 0, 1}}
+		}
+		first, second, third := lease("fd00:1::a:b"), lease("2001:db8:1::a:b"), lease("2001:db8:2::a:b")
+		if err := errors.Join(s.Claim(ctx, []vnet.Object{first, second}, nil)...); err != nil {
+			t.Fatalf("both at once: %v", err)
+		}
+		if err := errors.Join(s.Claim(ctx, []vnet.Object{third, first}, nil)...); err != nil {
+			t.Fatalf("one more: %v", err)
+		}
+		wantKind(t, s.Claim(ctx, []vnet.Object{lease("2001:db8:2::a:b")}, nil)[0], vnet.ErrExists)
+		p := w.port("vm1", 0xa000b)
+		p.Fixed = []vnet.FixedAddress{{Subnet: w.v6.ID, Host: 0xa000b}}
+		_, err := s.Commit(ctx, &vnet.Change{Put: []vnet.Object{p}})
+		wantKind(t, err, vnet.ErrExists)
+
+		var b bytes.Buffer
+		if err := s.Backup(ctx, &b); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Restore(ctx, bytes.NewReader(b.Bytes()), true); err != nil {
+			t.Fatalf("restore: %v", err)
+		}
+		gone := []vnet.Ref{vnet.RefOf(second), vnet.RefOf(first), vnet.RefOf(third)}
+		if err := errors.Join(s.Claim(ctx, nil, gone)...); err != nil {
+			t.Fatalf("release: %v", err)
+		}
+		mustCommit(t, s, p)
+		wantKind(t, s.Claim(ctx, []vnet.Object{lease("2001:db8:1::a:b")}, nil)[0], vnet.ErrExists, "port vm1")
 	})
 }
 

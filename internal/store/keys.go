@@ -12,6 +12,7 @@ import (
 //	event/ID                   the ring of events
 //	host/H/facts               the host
 //	host/H/activation/ID       what is to run there
+//	host/H/uplink/ID           what is wished of its uplinks
 //	host/H/applied/KIND/ID     what it reports of an object
 //	net/N/network              the network itself
 //	net/N/KIND/ID              subnet, port, reservation, lease, assignment, order
@@ -66,6 +67,11 @@ func objectKey(o vnet.Object) (string, error) {
 			return "", err
 		}
 		return root + "host/" + o.Host + "/activation/" + id, nil
+	case *vnet.UplinkPolicy:
+		if err := checkSegment("host", o.Host); err != nil {
+			return "", err
+		}
+		return root + "host/" + o.Host + "/uplink/" + id, nil
 	}
 	key, ok := directKey(vnet.RefOf(o))
 	if !ok {
@@ -111,7 +117,7 @@ func whereKey(r vnet.Ref) string { return root + "where/" + string(r.Kind) + "/"
 func hasWhere(k vnet.Kind) bool {
 	switch k {
 	case vnet.KindSubnet, vnet.KindPort, vnet.KindReservation, vnet.KindLease, vnet.KindAssignment, vnet.KindOrder,
-		vnet.KindActivation, vnet.KindNetwork, vnet.KindHost:
+		vnet.KindActivation, vnet.KindNetwork, vnet.KindHost, vnet.KindUplink:
 		return true
 	}
 	return false
@@ -157,6 +163,8 @@ func parseKey(key string) (vnet.Ref, bool) {
 		return ref("host", p[1])
 	case p[0] == "host" && len(p) == 4 && p[2] == "activation":
 		return ref("activation", p[3])
+	case p[0] == "host" && len(p) == 4 && p[2] == "uplink":
+		return ref("uplink", p[3])
 	case p[0] == "host" && len(p) == 5 && p[2] == "applied":
 		return ref("status", p[3]+"/"+p[4]+"@"+p[1])
 	case p[0] == "net" && len(p) == 3 && p[2] == "network":

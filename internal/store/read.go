@@ -171,6 +171,8 @@ func matches(q vnet.Query, o vnet.Object) bool {
 		network, host = o.Network, o.Host
 	case *vnet.Status:
 		host = o.Host
+	case *vnet.UplinkPolicy:
+		host = o.Host
 	case *vnet.Event:
 		host = o.Host
 	}
@@ -193,6 +195,11 @@ func (s *Store) listByName(ctx context.Context, q vnet.Query) (*vnet.List, bool,
 			return nil, false, nil
 		}
 		u = vnet.NetworkUniques(q.Network) + "name/" + string(q.Kind) + "/" + q.Name
+	case vnet.KindUplink:
+		if q.Host == "" {
+			return nil, false, nil
+		}
+		u = vnet.UplinkUnique(q.Host, q.Name)
 	case vnet.KindLease:
 		if q.Network == "" {
 			return nil, false, nil
@@ -249,6 +256,8 @@ func (s *Store) rangeOf(q vnet.Query) keyRange {
 		return keyRange{prefix: root + "host/", filter: true}
 	case q.Kind == vnet.KindActivation && q.Host != "":
 		return keyRange{prefix: root + "host/" + q.Host + "/activation/"}
+	case q.Kind == vnet.KindUplink && q.Host != "":
+		return keyRange{prefix: root + "host/" + q.Host + "/uplink/"}
 	case q.Kind == vnet.KindEvent:
 		return keyRange{prefix: root + "event/"}
 	case q.Kind == vnet.KindHistory && q.Network != "":

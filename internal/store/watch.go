@@ -31,13 +31,13 @@ func (s *Store) Follow(ctx context.Context, host string) (<-chan vnet.Update, er
 	if err := s.Check(first); err != nil && !vnet.Is(err, vnet.ErrUnavailable) {
 		return nil, err
 	}
-	mine := root + "host/" + host + "/activation/"
+	mine := []string{root + "host/" + host + "/activation/", root + "host/" + host + "/uplink/"}
 	f := &follower{
 		s: s, from: objectsFrom, to: objectsTo,
 		want: func(key string) bool {
 			switch {
 			case strings.HasPrefix(key, root+"host/"):
-				return strings.HasPrefix(key, mine)
+				return strings.HasPrefix(key, mine[0]) || strings.HasPrefix(key, mine[1])
 			case strings.HasPrefix(key, root+"event/"):
 				return false
 			}
@@ -68,7 +68,7 @@ func (s *Store) Watch(ctx context.Context, q vnet.Query, revision int64) (<-chan
 		f.from = networkPrefix(q.Network) + string(q.Kind) + "/"
 	case q.Kind == vnet.KindStatus && q.Host != "":
 		f.from = root + "host/" + q.Host + "/applied/"
-	case q.Kind == vnet.KindStatus, q.Kind == vnet.KindActivation, q.Kind == vnet.KindHost:
+	case q.Kind == vnet.KindStatus, q.Kind == vnet.KindActivation, q.Kind == vnet.KindHost, q.Kind == vnet.KindUplink:
 		f.from = root + "host/"
 	default:
 		f.from, f.to = objectsFrom, objectsTo

@@ -72,7 +72,11 @@ func TestFollow(t *testing.T) {
 			return &vnet.Activation{Meta: meta("", ""), Network: w.net.ID, Host: host, Started: true}
 		}
 		mine, others := act("h1"), act("h2")
-		mustCommit(t, s, mine, others)
+		up := func(host string) *vnet.UplinkPolicy {
+			return &vnet.UplinkPolicy{Meta: meta("eth0", ""), Host: host, Shared: true}
+		}
+		myUp, otherUp := up("h1"), up("h2")
+		mustCommit(t, s, mine, others, myUp, otherUp)
 		f := follow(t, s, "h1")
 		p := w.port("vm1", 10)
 		rev := mustCommit(t, s, p)
@@ -80,13 +84,16 @@ func TestFollow(t *testing.T) {
 		if f.resets != 1 {
 			t.Errorf("%d resets", f.resets)
 		}
-		for _, o := range []vnet.Object{w.project, w.net, w.v4, w.v6, mine, p} {
+		for _, o := range []vnet.Object{w.project, w.net, w.v4, w.v6, mine, myUp, p} {
 			if f.objects[vnet.RefOf(o)] == nil {
 				t.Errorf("not told of %s", vnet.RefOf(o))
 			}
 		}
 		if f.objects[vnet.RefOf(others)] != nil {
 			t.Error("told of another host's activation")
+		}
+		if f.objects[vnet.RefOf(otherUp)] != nil {
+			t.Error("told of another host's uplink")
 		}
 		if err := s.Observe(ctx, []vnet.Object{&vnet.Host{Meta: vnet.Meta{ID: "h1"}}, &vnet.Event{Time: time.Now()}}); err != nil {
 			t.Fatal(err)
@@ -96,7 +103,7 @@ func TestFollow(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.until(rev)
-		if f.objects[vnet.RefOf(p)] != nil || len(f.objects) != 6 {
+		if f.objects[vnet.RefOf(p)] != nil || len(f.objects) != 7 {
 			t.Errorf("left: %v", f.objects)
 		}
 	})

@@ -93,14 +93,19 @@ type PrefixAssignment struct {
 	Family  Family       `json:"family"`
 	Prefix  netip.Prefix `json:"prefix"`
 	// Scope is the address scope of the network; empty means ScopeHost.
-	Scope Scope       `json:"scope,omitempty"`
-	Rung  Egress      `json:"rung"`
-	State PrefixState `json:"state"`
+	Scope Scope  `json:"scope,omitempty"`
+	Rung  Egress `json:"rung"`
+	// Uplink is the link whose prefix it is a part of; empty: of none.
+	Uplink string      `json:"uplink,omitempty" doc:"the uplink that carries it"`
+	State  PrefixState `json:"state"`
 	// Since is when the state began. PreferredUntil and ValidUntil are
 	// wall-clock deadlines; zero means no end in sight.
 	Since          time.Time `json:"since,omitzero"`
 	PreferredUntil time.Time `json:"preferredUntil,omitzero"`
-	ValidUntil     time.Time `json:"validUntil,omitzero"`
+	// Cut marks a deprecated prefix that no uplink carries any more: what
+	// guests began with it cannot go on.
+	Cut        bool      `json:"cut,omitempty" doc:"no uplink carries it any more"`
+	ValidUntil time.Time `json:"validUntil,omitzero"`
 }
 
 // Kind is KindAssignment.

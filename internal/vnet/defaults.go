@@ -36,10 +36,12 @@ func (n *Network) SetDefaults() {
 			}
 			p.Guests = defaultGuests(f, bits)
 		}
-		if p.Address.IsValid() {
+		// Nothing of a prefix that is shared with the uplink is the gateway's.
+		if p.Address.IsValid() && p.Mode != EgressProxied {
 			p.Address = GatewayPrefix(p.Address)
 		}
 	}
+	n.NAT64 = n.NAT64.normal()
 	if n.Admit == "" {
 		n.Admit = AdmitAny
 	}
@@ -88,6 +90,14 @@ func (s *Subnet) SetDefaults() {
 			s.Source = SourceULA
 		default:
 			s.Source = SourceAuto
+		}
+	}
+	if s.Source == SourceDelegated || s.Source == SourceProxied {
+		if s.Family == 0 {
+			s.Family = IPv6
+		}
+		if s.Source == SourceProxied && s.Gateway == "" {
+			s.Gateway = GatewayNone
 		}
 	}
 	if s.Guests == "" && s.Family != 0 {

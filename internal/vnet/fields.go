@@ -361,6 +361,8 @@ func NewObject(k Kind) Object {
 		return new(Host)
 	case KindActivation:
 		return new(Activation)
+	case KindUplink:
+		return new(UplinkPolicy)
 	case KindLease:
 		return new(Lease)
 	case KindAssignment:

@@ -16,7 +16,7 @@ func TestDecodeJSONNamesTheField(t *testing.T) {
 		{`[]`, "the body is no JSON object"},
 		{`{"ipv4":{"mod":"nat"}}`, "ipv4.mod: unknown key; did you mean ipv4.mode?"},
 		{`{"brigde":"x"}`, "brigde: unknown key; did you mean bridge?"},
-		{`{"zzzzzzzz":1}`, "zzzzzzzz: unknown key; it is one of admit, advertise, autostart, boot, bridge, captivePortal, created, deleting, dhcp, dns, domain, finalizers, generation, id, ipv4, ipv6, leaseTime, link, mac, mldSnoop, mtu, name, ntp, number, project, ra, retired, revision, router, routes, started, tags, updated"},
+		{`{"zzzzzzzz":1}`, "zzzzzzzz: unknown key; it is one of admit, advertise, autostart, boot, bridge, captivePortal, created, deleting, dhcp, dns, domain, finalizers, generation, id, ipv4, ipv6, leaseTime, link, mac, mldSnoop, mtu, name, nat64, ntp, number, project, ra, retired, revision, router, routes, started, tags, updated"},
 		{`{"ipv6":{"address":"2001:db8::/129"}}`, `ipv6.address: "2001:db8::/129": /129 is no prefix length of ipv6; write /0 to /128`},
 		{`{"mtu":1400,"name":"x","mtu":1500}`, "mtu: the key is there twice; leave one of them out"},
 		{`{"ipv6":{"mode":"nat66","mode":"ula"}}`, "ipv6.mode: the key is there twice; leave one of them out"},

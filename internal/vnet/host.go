@@ -83,6 +83,14 @@ type Uplink struct {
 	MTU       int            `json:"mtu,omitempty"`
 	Type      string         `json:"type,omitempty" doc:"ethernet, wifi, point-to-point, bridge, vlan, tunnel"`
 	Addresses []netip.Prefix `json:"addresses,omitempty" doc:"global addresses with their prefix lengths"`
+
+	Down        bool          `json:"down,omitempty" doc:"it has no carrier, or is set down"`
+	Manager     string        `json:"manager,omitempty" doc:"who manages it: networkd, NetworkManager, ifupdown, dhcpcd; absent: nobody known"`
+	Pinned      bool          `json:"pinned,omitempty" doc:"it is in use because it is pinned"`
+	Lower       string        `json:"lower,omitempty" doc:"the link that is shared by means of this bridge of ours"`
+	Routers     []HeardRouter `json:"routers,omitempty" doc:"routers heard there"`
+	Delegations []Delegation  `json:"delegations,omitempty" doc:"prefixes held for guests"`
+	Problems    []Problem     `json:"problems,omitempty"`
 }
 
 // State is where an object is on a host.

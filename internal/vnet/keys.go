@@ -65,6 +65,8 @@ func Uniques(o Object) []string {
 		}
 	case *Activation:
 		u = append(u, NetworkUniques(o.Network)+"active/"+o.Host)
+	case *UplinkPolicy:
+		u = append(u, uniquesOfUplink(o)...)
 	case *PrefixAssignment:
 		u = append(u, uniquesOfAssignment(o)...)
 	default:
@@ -124,10 +126,24 @@ func uniquesInNetwork(o Object) []string {
 	return u
 }
 
-// uniquesOfAssignment: the exact prefix in the scope of its gateway. What
-// merely overlaps is the ladder's and control's to refuse.
+// UplinkUnique is the unique name of the policy of a host's link.
+func UplinkUnique(host, link string) string { return "uplink/" + host + "/" + link }
+
+// uniquesOfUplink: one policy for each link, and one link that guests of a
+// family leave by whatever the metrics say.
+func uniquesOfUplink(p *UplinkPolicy) []string {
+	u := []string{UplinkUnique(p.Host, p.Name)}
+	for _, f := range p.Pins() {
+		u = append(u, "pinned/"+p.Host+"/"+f.String())
+	}
+	return u
+}
+
+// uniquesOfAssignment: the exact prefix in the scope of its gateway, unless it
+// is one that networks share with the uplink. What merely overlaps is the
+// ladder's and control's to refuse.
 func uniquesOfAssignment(a *PrefixAssignment) []string {
-	if !a.Prefix.IsValid() || a.State == PrefixExpired {
+	if !a.Prefix.IsValid() || a.State == PrefixExpired || a.Rung == EgressProxied {
 		return nil
 	}
 	scope := a.Scope
@@ -276,6 +292,16 @@ func SharesUniques(o Object) (Ref, bool) {
 	return Ref{}, false
 }
 
+// SharesHostPart reports whether o may be written although another lease holds
+// the unique name u: a guest has the same host part in every IPv6 prefix of a
+// subnet. The name keeps ports and reservations from what guests use; between
+// leases the address decides. Who shares does not hold: the name goes with the
+// lease that has it.
+func SharesHostPart(o Object, u string, holder Ref) bool {
+	l, ok := o.(*Lease)
+	return ok && holder.Kind == KindLease && l.Address.Is6() && l.Length == 0 && strings.HasPrefix(u, NetworkUniques(l.Network)+"addr/")
+}
+
 // DescribeUnique says in the words of the command line which key a unique name
 // comes from, and its value.
 func DescribeUnique(u string) (field, value string) {
@@ -292,6 +318,10 @@ func DescribeUnique(u string) (field, value string) {
 		return "number", last
 	case "plug":
 		return "device", last
+	case "uplink":
+		return "name", last
+	case "pinned":
+		return "pinned", last
 	case "prefix":
 		return "prefix", strings.Join(p[max(0, len(p)-2):], "/")
 	case "net":

@@ -96,11 +96,12 @@ type Network struct {
 	MAC       MAC          `json:"mac,omitzero" doc:"the gateway's MAC; made once if empty"`
 	MTU       int          `json:"mtu,omitempty" doc:"bytes; 0: as the uplink"`
 	Domain    string       `json:"domain,omitempty" doc:"DNS domain of the guests; default NAME.internal"`
-	Link      string       `json:"link,omitempty" doc:"mode bridged: existing bridge or NIC to be on"`
+	Link      string       `json:"link,omitempty" doc:"mode bridged: existing bridge or NIC to be on; with ipv6=bridged beside another ipv4 it may be left out: the shared uplink in use"`
 	IPv4      FamilyPolicy `json:"ipv4,omitzero"`
 	IPv6      FamilyPolicy `json:"ipv6,omitzero"`
 	Admit     Admit        `json:"admit,omitempty" doc:"whom the address servers answer: any or ports"`
 	DNS       DNSPolicy    `json:"dns,omitzero"`
+	NAT64     NAT64        `json:"nat64,omitempty" doc:"IPv4 for guests without any: auto, off, or the /96 of a translator that is there; auto (the default) is on where ipv4=none and IPv6 leads out"`
 	LeaseTime Duration     `json:"leaseTime,omitempty" doc:"valid lifetime of dynamic leases, for example 12h; default 12h"`
 	MLDSnoop  bool         `json:"mldSnoop,omitempty" doc:"multicast snooping on the bridge (default off)"`
 
@@ -191,7 +192,8 @@ type Subnet struct {
 	// Primary marks the subnet that the network's own short form speaks of.
 	Primary bool   `json:"primary,omitempty" readOnly:"true"`
 	Source  Source `json:"source"`
-	// Prefix is masked; zero while Source.Moves.
+	// Prefix is masked; zero while Source.Moves, but for SourceProxied, where
+	// it may say which part of the uplink's prefix is to be used.
 	Prefix netip.Prefix `json:"prefix,omitzero"`
 	// Gateway is an address in Prefix, "external", "none", or empty for the
 	// first address. While Source.Moves it is empty or a word.

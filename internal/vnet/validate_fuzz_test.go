@@ -25,6 +25,12 @@ func FuzzValidate(f *testing.F) {
 		{KindProject, `{"name":"a","tags":{"k":"v"}}`},
 		{KindRouter, `{"name":"r","netns":"../x"}`},
 		{KindActivation, `{}`},
+		{KindNetwork, `{"name":"six","ipv4":{"mode":"none"},"ipv6":{"mode":"proxied","address":"2001:db8:1:2:f000::/80"},"nat64":"64:FF9B::/96"}`},
+		{KindNetwork, `{"name":"in","ipv6":{"mode":"nptv6","address":"fd00:1::/64"},"nat64":"off"}`},
+		{KindSubnet, `{"network":"n","source":"delegated"}`},
+		{KindSubnet, `{"network":"n","source":"proxied","prefix":"2001:db8::1:0/112","gateway":"none"}`},
+		{KindUplink, `{"name":"eth0","host":"h","shared":true,"pinned":"BOTH","ask":"off","hint":56,"prefixes":["2001:db8::/56"]}`},
+		{KindUplink, `{"name":"any","host":"h","file":"/etc/../x","command":["/bin/true","\u0000"],"every":"10s","settle":"1h"}`},
 	} {
 		f.Add(string(seed.kind), []byte(seed.json))
 	}

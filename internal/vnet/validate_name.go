@@ -132,6 +132,11 @@ func (m *Meta) validate(named bool) error {
 			return err
 		}
 	}
+	return m.validateTags()
+}
+
+// validateTags checks an object's labels.
+func (m *Meta) validateTags() error {
 	if len(m.Tags) > 64 {
 		return Invalid("tags", "%d tags, at most 64 are allowed", len(m.Tags))
 	}

@@ -20,16 +20,20 @@ var elsewhere = map[Family]map[Egress]Egress{
 	IPv6: {EgressNAT: EgressNAT66},
 }
 
-// notYet lists the modes that have their place but no engine yet.
-var notYet = map[Egress]string{
-	EgressDelegated: "prefixes delegated by the provider (DHCPv6-PD) are not used yet",
-	EgressProxied:   "the uplink's on-link prefix is not shared with guests yet",
-	EgressNPTv6:     "prefix translation (RFC 6296) is not done yet",
-}
-
 // Modes lists the egress modes that exist in the family, in the order of the
 // manual.
 func Modes(f Family) []Egress { return slices.Clone(modes[f]) }
+
+// LeadsOut reports whether guests of a network in mode e reach the outside over
+// a gateway of ours, as far as the uplink carries the family. Of auto it is not
+// known beforehand; it is meant to.
+func (e Egress) LeadsOut() bool {
+	switch e {
+	case EgressNone, EgressLinkLocal, EgressIsolated, EgressULA, EgressBridged, "":
+		return false
+	}
+	return true
+}
 
 // Addressed reports whether we have addresses of our own on a network in mode
 // e: whether there is a subnet for guests.
@@ -115,7 +119,9 @@ func (n *Network) checkLinks() error {
 	}
 	bridged := n.IPv4.Mode == EgressBridged || n.IPv6.Mode == EgressBridged
 	switch {
-	case bridged && n.Link == "":
+	// Bridged IPv6 beside another IPv4 follows the uplink that is shared and in
+	// use, unless it is told which one.
+	case n.IPv4.Mode == EgressBridged && n.Link == "":
 		return Invalid("link", "a bridged network needs a link to be on").WithHint("say link=BRIDGE or link=NIC")
 	case !bridged && n.Link != "":
 		return Invalid("link", "only a bridged network is on a link of the host").WithHint("leave link out, or say ipv4=bridged ipv6=bridged")
@@ -128,19 +134,14 @@ func (n *Network) checkLinks() error {
 // checkTogether checks what the two families' modes mean for each other.
 func (n *Network) checkTogether() error {
 	v4, v6 := n.IPv4.Mode, n.IPv6.Mode
-	switch {
-	case v6 == EgressBridged && v4 != EgressBridged:
-		e := Errorf(ErrUnsupported, "bridged beside ipv4=%s is not possible yet", v4)
-		e.Field = "ipv6"
-		return e.WithHint("say ipv4=bridged too")
-	case v4 == EgressBridged && v6 != EgressBridged && v6 != EgressNone:
+	if v4 == EgressBridged && v6 != EgressBridged && v6 != EgressNone {
 		// Our router advertisements would reach the other stations of the
 		// physical link.
-		e := Errorf(ErrUnsupported, "bridged beside ipv6=%s is not possible yet", v6)
+		e := Errorf(ErrUnsupported, "bridged IPv4 beside ipv6=%s is not possible", v6)
 		e.Field = "ipv4"
-		return e.WithHint("say ipv6=bridged or ipv6=none")
+		return e.WithHint("say ipv6=bridged or ipv6=none, or ipv4=nat ipv6=bridged")
 	}
-	return nil
+	return n.checkNAT64()
 }
 
 // checkMTU holds the MTU to what the families that are on need (RFC 8200
@@ -178,11 +179,6 @@ func (p *FamilyPolicy) validate(f Family) error {
 func (p *FamilyPolicy) checkMode(f Family) error {
 	key := f.String()
 	if slices.Contains(modes[f], p.Mode) {
-		if why := notYet[p.Mode]; why != "" {
-			e := Errorf(ErrUnsupported, "mode %s: %s", p.Mode, why)
-			e.Field = key
-			return e.WithHint("say auto, nat66 or routed")
-		}
 		return nil
 	}
 	if p.Mode == "" {
@@ -193,9 +189,7 @@ func (p *FamilyPolicy) checkMode(f Family) error {
 	}
 	words := make([]string, 0, len(modes[f]))
 	for _, m := range modes[f] {
-		if notYet[m] == "" {
-			words = append(words, string(m))
-		}
+		words = append(words, string(m))
 	}
 	e := Invalid(key, "%s is no mode of %s", quote(string(p.Mode)), key)
 	if _, err := ParseInterfacePrefix(string(p.Mode)); err == nil {
@@ -254,6 +248,9 @@ func (p *FamilyPolicy) checkAddress(f Family) error {
 		return Invalid(field, "mode %s has no address", p.Mode).WithHint("leave it out, or say another mode")
 	case EgressBridged:
 		return Invalid(field, "the gateway of a bridged network is somebody else's").WithHint("leave it out")
+	case EgressDelegated:
+		return Invalid(field, "with mode delegated the provider gives the prefix").
+			WithHint("leave it out, say ipv6=routed if the prefix is routed to this host, or ipv6=nptv6 for a prefix of your own inside")
 	}
 	if err := checkPrefix(field, f, p.Address); err != nil {
 		return err
@@ -261,10 +258,28 @@ func (p *FamilyPolicy) checkAddress(f Family) error {
 	if err := checkRoom(field, p.Address); err != nil {
 		return err
 	}
+	switch p.Mode {
+	case EgressProxied:
+		return checkPart(field, p.Address)
+	case EgressNPTv6:
+		if p.Address.Bits() != 64 {
+			return Invalid(field, "%s is no /64, and a /64 outside stands for it", p.Address).
+				WithHint("write %s", netip.PrefixFrom(p.Address.Addr(), 64))
+		}
+	}
 	if p.Mode == EgressULA && !within(ULARange, p.Address) {
 		return Invalid(field, "%s is no unique local prefix (%s)", p.Address, ULARange).WithHint("leave it out, or say ipv6=isolated")
 	}
 	return checkGateway(field, p.Address, GatewayPrefix(p.Address).Addr())
+}
+
+// checkPart says why p cannot be the part of an uplink's on-link prefix that a
+// network is to use. No address in it is ours, so it is written as a prefix.
+func checkPart(field string, p netip.Prefix) error {
+	if p.Bits() < 64 {
+		return Invalid(field, "%s is shorter than what an uplink has on its link, a /64", p).WithHint("write a /64 or a part of one, for example %s", netip.PrefixFrom(p.Addr(), 80).Masked())
+	}
+	return InField(checkMasked(p), field)
 }
 
 // within reports whether the whole of p lies in q.

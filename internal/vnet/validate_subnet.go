@@ -107,11 +107,17 @@ func (s *Subnet) checkSource() error {
 			return Invalid("pool", "the pool is missing").WithHint("say pool=NAME")
 		}
 	case SourceDelegated, SourceProxied:
-		e := Errorf(ErrUnsupported, "source %s: %s", s.Source, notYet[Egress(s.Source)])
-		e.Field = "source"
-		return e.WithHint("say source=%s, or prefix=PREFIX", s.chosen())
+		if s.Family == IPv4 {
+			return Invalid("source", "%s is a source of IPv6 prefixes", s.Source).WithHint("say source=auto, or prefix=PREFIX")
+		}
+		if s.Guests == GuestsDelegation {
+			return Invalid("guests", "a prefix of the uplink is for this network's link: none of it can be delegated").WithHint("say prefix=PREFIX or pool=NAME")
+		}
 	default:
 		return Invalid("source", "%s is no source of prefixes", quote(string(s.Source))).WithHint("say fixed, pool, or %s", s.chosen())
+	}
+	if s.Source == SourceProxied && s.Prefix.IsValid() {
+		return checkPart("prefix", s.Prefix)
 	}
 	if s.Source.Moves() && s.Prefix.IsValid() {
 		return Invalid("prefix", "with source %s the prefix is chosen for you", s.Source).WithHint("leave it out, or say source=fixed")
@@ -129,6 +135,9 @@ func (s *Subnet) chosen() Source {
 
 // checkGateway checks the gateway, a word or an address in the prefix.
 func (s *Subnet) checkGateway() error {
+	if s.Source == SourceProxied && s.Gateway != GatewayNone {
+		return Invalid("gateway", "a prefix that is shared with the uplink has no address of ours").WithHint("leave it out")
+	}
 	switch s.Gateway {
 	case "", GatewayExternal, GatewayNone:
 		return nil

@@ -4,6 +4,10 @@
 //	peer echo ADDR:PORT…    send back every line
 //	peer hold ADDR:PORT     talk to an echo on one connection until SIGTERM;
 //	                        fail if it breaks or an answer takes long
+//	peer frames DEV FILE N  send the frames of the file, one a line in
+//	                        hexadecimal, N times over
+//	peer delegate DEV PREFIX PREFERRED VALID
+//	                        be a DHCPv6 server that delegates that, right or not
 package main
 
 import (
@@ -20,7 +24,7 @@ import (
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: peer serve|echo ADDR:PORT… or peer hold ADDR:PORT")
+		fmt.Fprintln(os.Stderr, "usage: peer serve|echo ADDR:PORT…, peer hold ADDR:PORT, peer frames DEV FILE N or peer delegate DEV PREFIX PREFERRED VALID")
 		os.Exit(64)
 	}
 	var err error
@@ -31,6 +35,10 @@ func main() {
 		err = serve(os.Args[2:], echo)
 	case "hold":
 		err = hold(os.Args[2])
+	case "frames":
+		err = frames(os.Args[2:])
+	case "delegate":
+		err = delegate(os.Args[2:])
 	default:
 		err = fmt.Errorf("no such role: %s", os.Args[1])
 	}

@@ -22,10 +22,8 @@ type Host struct {
 	Uplink string // the device that leads to the upstream
 }
 
-// Host makes a machine that is linked to the upstream and configured as by a
-// distribution's installer: static IPv4, IPv6 by the kernel from the router's
-// advertisements.
-func (l *Lab) Host(ctx context.Context, c HostConfig, u *Upstream) (*Host, error) {
+// Machine makes a host that is plugged in nowhere yet and runs nothing.
+func (l *Lab) Machine(c HostConfig) (*Host, error) {
 	if c.Name == "" {
 		c.Name = "host"
 	}
@@ -37,15 +35,26 @@ func (l *Lab) Host(ctx context.Context, c HostConfig, u *Upstream) (*Host, error
 		return nil, err
 	}
 	n.Env = append(n.Env, "PATH="+c.Bin+":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-	h := &Host{Node: n, Uplink: c.Uplink}
-	if err := l.Link(u.Node, "wan0", n, c.Uplink); err != nil {
+	return &Host{Node: n, Uplink: c.Uplink}, nil
+}
+
+// Host makes a machine that is linked to the upstream and configured as by a
+// distribution's installer: static IPv4, IPv6 by the kernel from the router's
+// advertisements.
+func (l *Lab) Host(ctx context.Context, c HostConfig, u *Upstream) (*Host, error) {
+	h, err := l.Machine(c)
+	if err != nil {
+		return nil, err
+	}
+	n := h.Node
+	if err := l.Link(u.Node, "wan0", n, h.Uplink); err != nil {
 		return nil, err
 	}
 	resolv, script := "", ""
 	if c.NoIPv4 {
 		script += "ip -4 addr flush dev lo\n"
 	} else {
-		script += fmt.Sprintf("ip addr add %s dev %s\nip route add default via %s\n", HostLink4, c.Uplink, UpstreamLink4.Addr())
+		script += fmt.Sprintf("ip addr add %s dev %s\nip route add default via %s\n", HostLink4, h.Uplink, UpstreamLink4.Addr())
 		resolv += "nameserver " + UpstreamLink4.Addr().String() + "\n"
 	}
 	if c.NoIPv6 {
@@ -66,7 +75,7 @@ func (l *Lab) Host(ctx context.Context, c HostConfig, u *Upstream) (*Host, error
 		return h, nil
 	}
 	return h, Until(ctx, time.Minute, "the host's IPv6 address by RA", func(ctx context.Context) error {
-		out, err := n.Sh(ctx, "ip -6 addr show dev "+c.Uplink+" scope global -tentative; ip -6 route show default")
+		out, err := n.Sh(ctx, "ip -6 addr show dev "+h.Uplink+" scope global -tentative; ip -6 route show default")
 		if err == nil && (!strings.Contains(out, "inet6") || !strings.Contains(out, "default")) {
 			err = fmt.Errorf("not yet: %s", out)
 		}

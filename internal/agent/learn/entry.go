@@ -68,7 +68,7 @@ func (e *Engine) appear(now time.Time, h Holder, s Sighting) Result {
 	x.state, x.used = Free, !s.Tentative
 	e.trace(x, Tentative, "heard")
 	x.state = Tentative
-	e.schedule(x, now.Add(x.wait()))
+	e.schedule(x, now.Add(e.wait(x)))
 	return Result{}
 }
 
@@ -81,7 +81,7 @@ func (e *Engine) again(now time.Time, x *entry, h Holder, s Sighting) Result {
 		e.schedule(x, now.Add(spread(x.addr, e.conf.ProbeEvery)))
 	case !x.used:
 		x.used = !s.Tentative
-		e.schedule(x, now.Add(x.wait()))
+		e.schedule(x, now.Add(e.wait(x)))
 	}
 	return Result{}
 }
@@ -165,12 +165,17 @@ func (e *Engine) drop(now time.Time, x *entry, why string) Result {
 }
 
 // wait is how long a tentative address stays so.
-func (x *entry) wait() time.Duration {
+func (e *Engine) wait(x *entry) time.Duration {
 	switch {
 	case x.used:
 		return settle
 	case x.addr.Is4():
 		return arpWait
+	}
+	if n := e.networks[x.network]; n != nil {
+		if s := n.subnetOf(x.addr); s != nil && s.OffLink {
+			return offLinkWait
+		}
 	}
 	return dadWait
 }

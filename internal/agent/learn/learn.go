@@ -20,6 +20,10 @@ const (
 	// packet the address is taken, if nobody defends it: RetransTimer (RFC
 	// 4862 section 5.1, RFC 4861 section 10).
 	dadWait = time.Second
+	// offLinkWait is the same in a prefix that is shared with an uplink: there
+	// each address needs a route of its own, which is to be there when the guest
+	// begins to use it.
+	offLinkWait = 700 * time.Millisecond
 	// arpWait is the same for IPv4: PROBE_MAX (RFC 5227 section 1.1) and a
 	// bit. An announcement ends it at once.
 	arpWait = 2500 * time.Millisecond

@@ -25,6 +25,7 @@ func holder(link int) Holder {
 func subnets() []plan.Subnet {
 	return []plan.Subnet{
 		{ID: "six", Family: vnet.IPv6, Prefix: netip.MustParsePrefix("fd00::/64"), Gateway: addr("fd00::1"), Guests: vnet.GuestsSLAACStateful},
+		{ID: "shared", Family: vnet.IPv6, Prefix: netip.MustParsePrefix("2001:db8::/64"), Guests: vnet.GuestsSLAACStateful, OffLink: true},
 		{ID: "four", Family: vnet.IPv4, Prefix: netip.MustParsePrefix("10.0.0.0/24"), Gateway: addr("10.0.0.1"), Guests: vnet.GuestsDHCP},
 	}
 }
@@ -114,6 +115,7 @@ func TestEngine(t *testing.T) {
 	const random, other = "fd00::a1b2:c3d4:e5f6:1", "fd00::9999:c3d4:e5f6:1"
 	for _, tt := range []struct{ name, script, want string }{
 		{"DAD undisputed is taken within 2 s", "0s g1 dad " + random + "\n2s", "1s claim port1 " + random + " slaac six"},
+		{"in a shared prefix, within DAD's second", "0s g1 dad 2001:db8::a1b2:c3d4:e5f6:1\n2s", "700ms claim port1 2001:db8::a1b2:c3d4:e5f6:1 slaac shared"},
 		{"DAD defended", "0s g1 dad " + random + "\n500ms g2 na " + random + "\n3s", "800ms claim port2 " + random + " slaac six"},
 		{"two ask at once: neither", "0s g1 dad " + random + "\n300ms g2 dad " + random + "\n3s", ""},
 		{"two DAD packets", "0s g1 dad " + random + "\n900ms g1 dad " + random + "\n4s", "1.9s claim port1 " + random + " slaac six"},

@@ -1,8 +1,10 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -14,9 +16,16 @@ func (a *api) networks() noun[Network] {
 		view: func(ctx context.Context, n *names, o vnet.Object) Network {
 			c := *o.(*vnet.Network)
 			n.show(ctx, &c)
-			return Network{Network: c, Status: networkStatus(n.statuses[o.GetMeta().ID])}
+			out := Network{Network: c, Status: networkStatus(n.statuses[o.GetMeta().ID])}
+			if out.Status != nil {
+				out.Status.Prefixes = n.found[o.GetMeta().ID]
+			}
+			return out
 		},
-		prepare: func(ctx context.Context, n *names, _ Query, items []vnet.Object) { n.learnStatuses(ctx, items) },
+		prepare: func(ctx context.Context, n *names, _ Query, items []vnet.Object) {
+			n.learnStatuses(ctx, items)
+			n.learnPrefixes(ctx, items)
+		},
 		decode: func(b []byte) (vnet.Object, error) {
 			var v Network // with its status, so that what was shown can be sent back
 			err := vnet.DecodeJSON(b, &v)
@@ -57,4 +66,26 @@ func (a *api) registerSwitches(n noun[Network]) {
 			return n.settled(ctx, newNames(a.Verbs, whoFrom(ctx)), o, st, http.StatusOK), nil
 		})
 	}
+}
+
+// learnPrefixes reads what hosts found for a network that is shown alone; lists
+// have `prefix list` beside them.
+func (n *names) learnPrefixes(ctx context.Context, items []vnet.Object) {
+	if len(items) != 1 {
+		return
+	}
+	o := items[0].GetMeta()
+	p, err := n.verbs.List(ctx, n.who, Query{Kind: vnet.KindAssignment, Project: string(o.Project), Network: string(o.ID), Limit: pageMax})
+	if err != nil {
+		return // it is shown without
+	}
+	for _, x := range p.Items {
+		if a, ok := x.(*vnet.PrefixAssignment); ok {
+			n.found[o.ID] = append(n.found[o.ID], NetworkPrefix{Prefix: a.Prefix, Rung: a.Rung, Uplink: a.Uplink, State: a.State,
+				PreferredUntil: a.PreferredUntil, ValidUntil: a.ValidUntil, Host: a.Host})
+		}
+	}
+	slices.SortFunc(n.found[o.ID], func(a, b NetworkPrefix) int {
+		return cmp.Or(cmp.Compare(a.State, b.State), a.Prefix.Compare(b.Prefix))
+	})
 }

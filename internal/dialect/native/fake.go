@@ -114,6 +114,8 @@ func networkOf(o vnet.Object) vnet.ID {
 	switch o := o.(type) {
 	case *vnet.Lease:
 		return o.Network
+	case *vnet.PrefixAssignment:
+		return o.Network
 	}
 	for _, r := range references(o) {
 		if r.kind == vnet.KindNetwork {
@@ -130,6 +132,9 @@ func (f *Fake) find(sel Selector) (vnet.Object, error) {
 			continue
 		}
 		if !f.within(o, sel.Project, sel.Network) {
+			continue
+		}
+		if p, ok := o.(*vnet.UplinkPolicy); ok && p.Host != cmp.Or(sel.Host, "host1") {
 			continue
 		}
 		return o, nil

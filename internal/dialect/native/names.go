@@ -13,10 +13,12 @@ type names struct {
 	seen  map[vnet.Ref]string
 	// statuses are what hosts report, by the ID of what they report of.
 	statuses map[vnet.ID]*vnet.Status
+	// found are the prefixes that hosts found, by network.
+	found map[vnet.ID][]NetworkPrefix
 }
 
 func newNames(v Verbs, who Identity) *names {
-	return &names{verbs: v, who: who, seen: map[vnet.Ref]string{}, statuses: map[vnet.ID]*vnet.Status{}}
+	return &names{verbs: v, who: who, seen: map[vnet.Ref]string{}, statuses: map[vnet.ID]*vnet.Status{}, found: map[vnet.ID][]NetworkPrefix{}}
 }
 
 // reference is a field of an object that names another object.

@@ -59,7 +59,7 @@ func New(c Config) http.Handler {
 	a.registerNouns()
 	a.registerPorts()
 	a.registerLeases()
-	a.registerHosts()
+	a.registerUplinks()
 	a.registerOverview()
 	a.registerEvents()
 	a.registerUpkeep()

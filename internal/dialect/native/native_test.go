@@ -29,6 +29,9 @@ func testHandler(t *testing.T) http.Handler {
 	if strings.HasSuffix(t.Name(), "/leases") {
 		seedLeases(f)
 	}
+	if strings.HasSuffix(t.Name(), "/prefixes") {
+		seedPrefixes(f)
+	}
 	return asRoot(New(Config{Verbs: f, Version: "test"}))
 }
 
@@ -48,6 +51,18 @@ func seedLeases(f *Fake) {
 		Network: n.ID, Port: p.ID, Host: "host1", Address: netip.MustParseAddr("2001:DB8:0:0::0:1"), Family: vnet.IPv6,
 		How: vnet.HowSLAAC, MAC: mac,
 	})
+}
+
+func seedPrefixes(f *Fake) {
+	n := &vnet.Network{}
+	n.Name = "web"
+	f.Put(n)
+	for prefix, state := range map[string]vnet.PrefixState{"2001:db8:100:1::/64": vnet.PrefixActive, "2001:db8:7:1::/64": vnet.PrefixDeprecated} {
+		a := &vnet.PrefixAssignment{Network: n.ID, Host: "host1", Prefix: netip.MustParsePrefix(prefix), Rung: vnet.EgressDelegated, Uplink: "eth0",
+			State: state, PreferredUntil: fakeTime, ValidUntil: fakeTime}
+		a.ID = vnet.ID(state)
+		f.Put(a)
+	}
 }
 
 func TestConversations(t *testing.T) {

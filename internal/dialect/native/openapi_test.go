@@ -64,6 +64,8 @@ func TestOpenAPI(t *testing.T) {
 		"/v1/leases/history":        {"get"},
 		"/v1/hosts":                 {"get"},
 		"/v1/uplinks":               {"get"},
+		"/v1/uplinks/{name}":        {"get", "put", "patch", "delete"},
+		"/v1/confirm":               {"post"},
 		"/v1/projects":              {"get", "post"},
 		"/v1/prefixes":              {"get"},
 		"/v1/status":                {"get"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/netip"
+	"time"
 
 	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
@@ -39,6 +40,14 @@ type Verbs interface {
 	WatchLeases(ctx context.Context, who Identity, q Query, after int64) (<-chan LeaseChange, error)
 	// History says who had which address when.
 	History(ctx context.Context, who Identity, q HistoryQuery) (*HistoryPage, error)
+	// SetUplink changes what is wished of a host's link; where nothing was yet,
+	// change gets an empty policy. Sharing that is not confirmed in time is
+	// taken back; confirm 0 needs no confirmation.
+	SetUplink(ctx context.Context, who Identity, host, link string, ifMatch int64, confirm time.Duration, change func(*vnet.UplinkPolicy) error) (*vnet.UplinkPolicy, error)
+	// Uplinks lists those of a host ("": of all), or one link ("": all).
+	Uplinks(ctx context.Context, who Identity, host, link string) ([]UplinkView, int64, error)
+	// Confirm keeps what waits to be confirmed.
+	Confirm(ctx context.Context, who Identity) ([]*vnet.UplinkPolicy, error)
 	// Wait returns once the host has worked the revision in and the condition
 	// holds; host "" is every host that it concerns.
 	Wait(ctx context.Context, ref vnet.Ref, revision int64, host string, cond Condition) (*vnet.Status, error)
@@ -75,6 +84,8 @@ type (
 	Overview = control.Overview
 	// PrefixUse is one prefix in use, and by what.
 	PrefixUse = control.PrefixUse
+	// UplinkView is an uplink and what is wished of it.
+	UplinkView = control.UplinkView
 	// OrderResult is what came of an order about leases.
 	OrderResult = control.OrderResult
 	// LeaseChange is what became of a lease.

@@ -27,9 +27,23 @@ type NetworkStatus struct {
 	Mode6    vnet.Egress    `json:"mode6,omitempty" doc:"the IPv6 mode in force"`
 	Why6     string         `json:"why6,omitempty" doc:"why this mode, why not a better one"`
 	Gateways []netip.Prefix `json:"gateways,omitempty" doc:"gateway addresses in service"`
-	Bridge   string         `json:"bridge,omitempty"`
-	MTU      int            `json:"mtu,omitempty" doc:"bytes"`
-	Problems []vnet.Problem `json:"problems,omitempty"`
+	// Prefixes are told where one network is shown.
+	Prefixes []NetworkPrefix `json:"prefixes,omitempty" doc:"prefixes that hosts found for it, with their lifetimes"`
+	Bridge   string          `json:"bridge,omitempty"`
+	MTU      int             `json:"mtu,omitempty" doc:"bytes"`
+	Problems []vnet.Problem  `json:"problems,omitempty"`
+}
+
+// NetworkPrefix is a prefix that a host found for a network: a free private one,
+// or one of its uplink.
+type NetworkPrefix struct {
+	Prefix         netip.Prefix     `json:"prefix"`
+	Rung           vnet.Egress      `json:"rung,omitempty" doc:"how the network reaches the outside with it"`
+	Uplink         string           `json:"uplink,omitempty" doc:"the link that carries it"`
+	State          vnet.PrefixState `json:"state,omitempty" doc:"active, deprecated or expired"`
+	PreferredUntil time.Time        `json:"preferredUntil,omitzero" doc:"absent: no end in sight"`
+	ValidUntil     time.Time        `json:"validUntil,omitzero"`
+	Host           string           `json:"host,omitempty"`
 }
 
 // networkStatus picks what concerns a network out of a status.
@@ -92,10 +106,58 @@ type Stay struct {
 	Until   *time.Time   `json:"until" doc:"null: it lasts"`
 }
 
-// HostUplink is a link of a host that leads outside.
+// HostUplink is a link of a host that leads outside: what its host finds, and
+// what is wished of it.
 type HostUplink struct {
 	Host string `json:"host"`
 	vnet.Uplink
+	State UplinkState `json:"state,omitempty" doc:"up, down, or absent: it is not there, or no default route leads over it" readOnly:"true"`
+	// Policy is written; all else is shown. The link's name is not in it.
+	Policy   *vnet.UplinkPolicy `json:"policy,omitempty" doc:"what is wished of it; absent: nothing"`
+	Revision int64              `json:"revision,omitempty" doc:"of the policy; absent without one" readOnly:"true"`
+}
+
+// UplinkState is how a link fares.
+type UplinkState string
+
+// The states of links.
+const (
+	UplinkUp     UplinkState = "up"
+	UplinkDown   UplinkState = "down"
+	UplinkAbsent UplinkState = "absent"
+)
+
+// hostUplink is an uplink on the wire. The policy's own names, times and
+// numbers are those of the uplink.
+func hostUplink(v UplinkView) HostUplink {
+	out := HostUplink{Host: v.Host, Uplink: v.Facts, State: UplinkUp}
+	switch {
+	case v.Absent:
+		out.State = UplinkAbsent
+	case v.Facts.Name == vnet.AnyUplink:
+		out.State = ""
+	case v.Facts.Down:
+		out.State = UplinkDown
+	}
+	if v.Policy != nil {
+		p := *v.Policy
+		out.Revision = p.Revision
+		p.Meta, p.Host = vnet.Meta{Tags: p.Tags}, ""
+		out.Policy = &p
+	}
+	return out
+}
+
+// Confirmed answers a confirmation.
+type Confirmed struct {
+	Uplinks []ConfirmedUplink `json:"uplinks"`
+}
+
+// ConfirmedUplink is an uplink whose sharing, or the end of it, is for good.
+type ConfirmedUplink struct {
+	Host   string `json:"host"`
+	Name   string `json:"name"`
+	Shared bool   `json:"shared"`
 }
 
 // List is a page of a list.

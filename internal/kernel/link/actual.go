@@ -96,6 +96,10 @@ func (a *actual) space(ns string, want []plan.Item) error {
 			if d, ok := byName[i.Link]; ok && !d.ours() {
 				a.member(ns, d, byIndex)
 			}
+		case plan.Forgotten:
+			if a.l.forgotten[i] {
+				a.put(i)
+			}
 		case plan.Up:
 			if d, ok := byName[i.Link]; ok && d.up {
 				a.put(i)
@@ -107,6 +111,9 @@ func (a *actual) space(ns string, want []plan.Item) error {
 	}
 	if err := a.routes(c, ns, byIndex); err != nil {
 		return kernelError("list routes", err)
+	}
+	if err := a.rules(c, ns); err != nil {
+		return kernelError("list routing rules", err)
 	}
 	if err := a.proxies(c, ns, byIndex); err != nil {
 		return kernelError("list proxy neighbours", err)
@@ -125,6 +132,9 @@ func (a *actual) link(c *netns.Conn, ns string, d device) {
 		t, _ := w.(plan.Tap)
 		a.put(asTap(d, t))
 	case kindVeth:
+		if d.owner().Kind == farKind {
+			return // its near end speaks for it
+		}
 		v, _ := w.(plan.Veth)
 		a.put(a.l.asVeth(c, ns, d, v))
 	}
@@ -173,7 +183,7 @@ func (a *actual) routes(c *netns.Conn, ns string, byIndex map[int]device) error 
 		return err
 	}
 	for _, r := range all {
-		got := plan.HostRoute{NS: ns, Prefix: r.prefix, Via: r.via, Unreachable: r.unreachable, Link: byIndex[r.link].name}
+		got := plan.HostRoute{NS: ns, Prefix: r.prefix, Via: r.via, Unreachable: r.unreachable, Table: r.table, Link: byIndex[r.link].name}
 		if w, ok := a.want[got.Key()].(plan.HostRoute); ok {
 			got.Owner = w.Owner
 			if w.Link == "" {

@@ -32,6 +32,7 @@ type Links struct {
 	// addressProto: the kernel keeps who added an address (IFA_PROTO, Linux
 	// 5.18). Without it every permanent address on a link of ours is ours.
 	addressProto bool
+	forgotten    map[plan.Forgotten]bool // done by this process
 }
 
 // New returns the links of the host that spaces stands on. stateDir is where
@@ -41,7 +42,7 @@ func New(spaces *netns.Set, stateDir string) (*Links, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Links{spaces: spaces, record: rec, addressProto: kernelAtLeast(5, 18)}, nil
+	return &Links{spaces: spaces, record: rec, addressProto: kernelAtLeast(5, 18), forgotten: map[plan.Forgotten]bool{}}, nil
 }
 
 // Has reports whether the item is one that this package applies.
@@ -113,8 +114,12 @@ func (l *Links) Apply(ctx context.Context, put, del []plan.Item) map[plan.Key]er
 			fail(i.Key(), l.deleteAddress(i))
 		case plan.HostRoute:
 			fail(i.Key(), l.deleteRoute(i))
+		case plan.Rule:
+			fail(i.Key(), l.deleteRule(i))
 		case plan.ProxyNeighbour:
 			fail(i.Key(), l.deleteProxy(i))
+		case plan.Forgotten:
+			delete(l.forgotten, i)
 		}
 	}
 	l.restoreSysctls(sysctls, fail)
@@ -153,8 +158,12 @@ func (l *Links) make(ctx context.Context, put []plan.Item, fail func(plan.Key, e
 			fail(i.Key(), l.makeAddress(i))
 		case plan.HostRoute:
 			fail(i.Key(), l.makeRoute(i))
+		case plan.Rule:
+			fail(i.Key(), l.makeRule(i))
 		case plan.ProxyNeighbour:
 			fail(i.Key(), l.makeProxy(i))
+		case plan.Forgotten:
+			fail(i.Key(), l.forget(i))
 		case plan.Sysctl:
 			sysctls = append(sysctls, i)
 		default:

@@ -18,6 +18,7 @@ type route struct {
 	via         netip.Addr
 	link        int
 	unreachable bool
+	table       int // 0: main
 }
 
 // on returns r with the link that the kernel found by the gateway.
@@ -47,7 +48,7 @@ func (l *Links) makeRoute(i plan.HostRoute) error {
 		if err != nil {
 			return kernelError(what, err)
 		}
-		old, found := find(have, i.Prefix)
+		old, found := find(have, i)
 		if !found {
 			return vnet.Errorf(vnet.ErrConflict, "%s: there is another one that is not Sextant's", what).
 				WithHint("look at it: ip route show exact %s", i.Prefix)
@@ -63,7 +64,7 @@ func (l *Links) makeRoute(i plan.HostRoute) error {
 }
 
 func wantedRoute(c *netns.Conn, i plan.HostRoute) (route, error) {
-	r := route{prefix: i.Prefix.Masked(), via: i.Via, unreachable: i.Unreachable}
+	r := route{prefix: i.Prefix.Masked(), via: i.Via, unreachable: i.Unreachable, table: i.Table}
 	if i.Link == "" || i.Unreachable {
 		return r, nil
 	}
@@ -90,16 +91,16 @@ func (l *Links) deleteRoute(i plan.HostRoute) error {
 	defer l.spaces.Release(i.NS, c)
 	// The protocol is part of what the kernel matches, so this never hits a
 	// route of somebody else.
-	err = sendRoute(c, unix.RTM_DELROUTE, 0, route{prefix: i.Prefix.Masked(), unreachable: i.Unreachable})
+	err = sendRoute(c, unix.RTM_DELROUTE, 0, route{prefix: i.Prefix.Masked(), unreachable: i.Unreachable, table: i.Table})
 	if errors.Is(err, unix.ESRCH) || isNoDevice(err) {
 		return nil
 	}
 	return kernelError("remove route "+i.Prefix.String(), err)
 }
 
-func find(all []route, p netip.Prefix) (route, bool) {
+func find(all []route, i plan.HostRoute) (route, bool) {
 	for _, r := range all {
-		if r.prefix == p.Masked() {
+		if r.prefix == i.Prefix.Masked() && r.table == i.Table {
 			return r, true
 		}
 	}
@@ -113,7 +114,9 @@ func sendRoute(c *netns.Conn, kind, flags int, r route) error {
 	if r.prefix.Addr().Is6() {
 		msg.Family = unix.AF_INET6
 	}
-	msg.Table = unix.RT_TABLE_MAIN
+	if msg.Table = unix.RT_TABLE_MAIN; r.table != 0 {
+		msg.Table = unix.RT_TABLE_UNSPEC
+	}
 	msg.Protocol = plan.RouteProtocol
 	msg.Dst_len = uint8(r.prefix.Bits())
 	msg.Type = unix.RTN_UNICAST
@@ -127,6 +130,9 @@ func sendRoute(c *netns.Conn, kind, flags int, r route) error {
 		msg.Scope = unix.RT_SCOPE_LINK
 	}
 	req.AddData(msg)
+	if r.table != 0 {
+		req.AddData(nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(uint32(r.table))))
+	}
 	if r.prefix.Bits() > 0 {
 		req.AddData(nl.NewRtAttr(unix.RTA_DST, r.prefix.Addr().AsSlice()))
 	}
@@ -178,10 +184,10 @@ func parseRoute(msg []byte) (route, bool) {
 		return route{}, false
 	}
 	head := nl.DeserializeRtMsg(msg)
-	if head.Protocol != plan.RouteProtocol || head.Table != unix.RT_TABLE_MAIN || head.Flags&unix.RTM_F_CLONED != 0 {
+	if head.Protocol != plan.RouteProtocol || head.Flags&unix.RTM_F_CLONED != 0 {
 		return route{}, false
 	}
-	r := route{unreachable: head.Type == unix.RTN_UNREACHABLE}
+	r := route{unreachable: head.Type == unix.RTN_UNREACHABLE, table: int(head.Table)}
 	dst := netip.IPv4Unspecified()
 	if head.Family == unix.AF_INET6 {
 		dst = netip.IPv6Unspecified()
@@ -198,11 +204,16 @@ func parseRoute(msg []byte) (route, bool) {
 			}
 		case unix.RTA_OIF:
 			r.link = int(u32(v))
+		case unix.RTA_TABLE:
+			r.table = int(u32(v))
 		}
 	})
+	if r.table == unix.RT_TABLE_MAIN {
+		r.table = 0
+	}
 	if r.unreachable {
 		r.link = 0 // IPv6 says lo
 	}
 	r.prefix = netip.PrefixFrom(dst, int(head.Dst_len))
-	return r, err == nil && r.prefix.IsValid()
+	return r, err == nil && r.prefix.IsValid() && (r.table == 0 || r.table == plan.PinTable)
 }

@@ -37,7 +37,7 @@ func (l *Links) makeTap(i plan.Tap) error {
 	if found && !d.ours() {
 		return foreign(d)
 	}
-	if found && (d.kind != kindTun || !d.tun.tap) {
+	if found && (d.kind != kindTun || d.tun.tap == i.L3) {
 		if err := newRequest().index(d.index).remove(c); err != nil {
 			return kernelError("replace "+d.kind+" "+i.Name, err)
 		}
@@ -53,7 +53,7 @@ func (l *Links) makeTap(i plan.Tap) error {
 // before, the kernel removes it.
 func createTap(c *netns.Conn, i plan.Tap, uid int) error {
 	what := "make tap " + i.Name
-	fd, err := openTun(i.Name)
+	fd, err := openTun(i)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,11 @@ func createTap(c *netns.Conn, i plan.Tap, uid int) error {
 	return kernelError(what, unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
 }
 
-func openTun(name string) (int, error) {
+func openTun(i plan.Tap) (int, error) {
+	name, mode := i.Name, uint16(unix.IFF_TAP)
+	if i.L3 {
+		mode = unix.IFF_TUN
+	}
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
 		return -1, vnet.Errorf(vnet.ErrUnsupported, "tap %s: there is no /dev/net/tun", name).
@@ -81,7 +85,7 @@ func openTun(name string) (int, error) {
 		unix.Close(fd)
 		return -1, vnet.Invalid("device", "%q is no interface name", name).WithHint("use 1 to 15 characters")
 	}
-	req.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+	req.SetUint16(mode | unix.IFF_NO_PI)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
 		unix.Close(fd)
 		return -1, kernelError("tap "+name, err)
@@ -109,7 +113,7 @@ func (l *Links) mendTap(c *netns.Conn, i plan.Tap, uid int, d device) error {
 		return nil
 	}
 	return l.spaces.Do("", func() error {
-		fd, err := openTun(i.Name)
+		fd, err := openTun(i)
 		if errors.Is(err, unix.EBUSY) {
 			// A guest has it open, so it has passed the owner check: the new
 			// owner takes effect when the guest lets go.
@@ -153,7 +157,7 @@ func lookupUser(name string) (int, error) {
 
 // asTap is the item that the tap holds, want itself where nothing differs.
 func asTap(d device, want plan.Tap) plan.Item {
-	got := plan.Tap{Name: d.name, Owner: d.owner(), User: strconv.Itoa(int(d.tun.owner)), MAC: d.mac, MTU: d.mtu}
+	got := plan.Tap{Name: d.name, L3: !d.tun.tap, Owner: d.owner(), User: strconv.Itoa(int(d.tun.owner)), MAC: d.mac, MTU: d.mtu}
 	if want.MAC.IsZero() {
 		got.MAC = want.MAC
 	}

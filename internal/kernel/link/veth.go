@@ -89,6 +89,9 @@ func (l *Links) createVeth(c *netns.Conn, i plan.Veth, peerNS *os.File) error {
 		return err
 	}
 	err := newRequest().name(i.Name).alias(i.Owner).change(c)
+	if err == nil && i.PeerNS == i.NS {
+		err = newRequest().name(i.Peer).add(unix.IFLA_IFALIAS, []byte(farAlias(i.Name))).change(c)
+	}
 	if err == nil && i.PeerUp {
 		err = l.peerUp(i)
 	}
@@ -97,6 +100,12 @@ func (l *Links) createVeth(c *netns.Conn, i plan.Veth, peerNS *os.File) error {
 	}
 	return err
 }
+
+// farKind stands in the place of the owner's kind in the alias of a far end in
+// the same namespace: it is ours, and comes and goes with its near end.
+const farKind = "far"
+
+func farAlias(near string) string { return plan.AliasPrefix + farKind + "/" + near }
 
 func (l *Links) peerUp(i plan.Veth) error {
 	c, err := l.spaces.Conn(i.PeerNS)
@@ -135,6 +144,9 @@ func (l *Links) peerHolds(c *netns.Conn, i plan.Veth, d device) bool {
 		return false
 	}
 	p, found, err := lookupIndex(pc, d.peer)
+	if i.PeerNS == i.NS && p.alias != farAlias(i.Name) {
+		return false
+	}
 	return err == nil && found && p.name == i.Peer && (i.PeerMAC.IsZero() || p.mac == i.PeerMAC) && (p.up || !i.PeerUp)
 }
 

@@ -1,10 +1,12 @@
 package watch
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,6 +71,7 @@ func (w *Watcher) build() *plan.Facts {
 			*best = h
 		}
 	}
+	f.Defaults, f.Delegated = w.defaults(), w.routes.held
 	if best4.metric >= 0 {
 		f.Uplink4 = w.table.links[best4.index].Name
 	}
@@ -81,6 +84,25 @@ func (w *Watcher) build() *plan.Facts {
 	}
 	f.Resolvers = w.resolvers(f)
 	return f
+}
+
+// defaults lists the default routes over links that are up and not ours, the
+// preferred ones of each family first.
+func (w *Watcher) defaults() []plan.DefaultRoute {
+	var out []plan.DefaultRoute
+	for _, h := range w.routes.defaults {
+		if s, ok := w.table.links[h.index]; ok && !s.ours() && s.Up {
+			d := plan.DefaultRoute{Hop: plan.Hop{Link: s.Name, Via: h.via}, Family: vnet.IPv4, Metric: h.metric}
+			if h.v6 {
+				d.Family = vnet.IPv6
+			}
+			out = append(out, d)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b plan.DefaultRoute) int {
+		return cmp.Or(int(a.Family-b.Family), a.Metric-b.Metric, strings.Compare(a.Link, b.Link), a.Via.Compare(b.Via))
+	})
+	return out
 }
 
 // uplink describes a link that has a default route.
@@ -133,7 +155,7 @@ func kindOf(s seen) string {
 // is.
 func same(a, b *plan.Facts) bool {
 	if a.Uplink4 != b.Uplink4 || a.Uplink6 != b.Uplink6 ||
-		!reflect.DeepEqual(a.Uplinks, b.Uplinks) || !reflect.DeepEqual(a.Routes, b.Routes) ||
+		!reflect.DeepEqual(a.Uplinks, b.Uplinks) || !slices.Equal(a.Defaults, b.Defaults) || !slices.Equal(a.Delegated, b.Delegated) || !reflect.DeepEqual(a.Routes, b.Routes) ||
 		!reflect.DeepEqual(a.Resolvers, b.Resolvers) || !reflect.DeepEqual(a.Features, b.Features) {
 		return false
 	}

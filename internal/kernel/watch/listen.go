@@ -21,7 +21,8 @@ const receiveBuffer = 4 << 20
 
 // The notification groups listened to.
 var (
-	routeGroups  = []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}
+	routeGroups = []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE}
 	filterGroups = []int{unix.NFNLGRP_NFTABLES}
 )
 
@@ -125,12 +126,19 @@ func (w *Watcher) host(kind uint16, msg []byte) {
 		if a, ok := parseAddress(msg); ok {
 			w.hostAddress(a, kind == unix.RTM_NEWADDR)
 		}
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		if _, ours := link.ParseRule(msg); ours {
+			w.drift()
+		}
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		r, ok := parseRoute(msg)
 		switch {
 		case !ok:
 		case r.proto == plan.RouteProtocol && !r.cloned:
 			w.drift()
+		case r.holds():
+			w.stale = true
+			w.touch()
 		case r.counts() && !w.table.links[r.anyLink].ours():
 			// With a full routing table most changes are of no interest.
 			if r.prefix.Bits() == 0 || r.isPrivate() || w.routes.public <= publicMost {

@@ -33,7 +33,8 @@ var private = []netip.Prefix{
 type routes struct {
 	all      []plan.Route // not ours, defaults aside
 	defaults []hop
-	public   int // how many public routes there are, kept or not
+	held     []netip.Prefix // of a DHCPv6 client of the host
+	public   int            // how many public routes there are, kept or not
 }
 
 // hop is a default route, or one leg of it.
@@ -41,6 +42,7 @@ type hop struct {
 	v6     bool
 	index  int
 	metric int
+	via    netip.Addr // not valid: none
 }
 
 // routeMsg is a decoded RTM_NEWROUTE or RTM_DELROUTE.
@@ -51,8 +53,10 @@ type routeMsg struct {
 	kind    uint8
 	cloned  bool
 	metric  int
-	links   []int // live ones
-	anyLink int   // live or not
+	links   []int        // live ones
+	vias    []netip.Addr // theirs
+	via     netip.Addr   // of a route with one leg
+	anyLink int          // live or not
 }
 
 // parseRoute decodes a route message.
@@ -81,22 +85,40 @@ func parseRoute(msg []byte) (routeMsg, bool) {
 			r.table = number(v)
 		case unix.RTA_PRIORITY:
 			r.metric = number(v)
+		case unix.RTA_GATEWAY:
+			r.via, _ = netip.AddrFromSlice(v)
+		case unix.RTA_VIA:
+			r.via = viaOf(v)
 		case unix.RTA_OIF:
-			r.leg(number(v), uint32(head.Flags))
+			r.leg(number(v), uint32(head.Flags), netip.Addr{})
 		case unix.RTA_MULTIPATH:
 			r.legs(v)
 		}
 	})
+	for i := range r.vias { // a single leg's may come before or after it
+		if !r.vias[i].IsValid() {
+			r.vias[i] = r.via
+		}
+	}
 	r.prefix = netip.PrefixFrom(dst, int(head.Dst_len))
 	return r, err == nil && r.prefix.IsValid()
 }
 
 // leg takes in one next hop; a dead one leads nowhere.
-func (r *routeMsg) leg(index int, flags uint32) {
+func (r *routeMsg) leg(index int, flags uint32, via netip.Addr) {
 	r.anyLink = index
 	if flags&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) == 0 {
-		r.links = append(r.links, index)
+		r.links, r.vias = append(r.links, index), append(r.vias, via)
 	}
+}
+
+// viaOf reads RTA_VIA, a next hop of another family (RFC 5549).
+func viaOf(v []byte) netip.Addr {
+	if len(v) < 2 {
+		return netip.Addr{}
+	}
+	a, _ := netip.AddrFromSlice(v[2:])
+	return a
 }
 
 // legs reads RTA_MULTIPATH: a row of struct rtnexthop.
@@ -106,9 +128,29 @@ func (r *routeMsg) legs(b []byte) {
 		if size < unix.SizeofRtNexthop || size > len(b) {
 			return
 		}
-		r.leg(int(binary.NativeEndian.Uint32(b[4:])), uint32(b[2]))
+		var via netip.Addr
+		_ = link.EachAttr(b[unix.SizeofRtNexthop:size], func(kind uint16, v []byte) {
+			switch kind {
+			case unix.RTA_GATEWAY:
+				via, _ = netip.AddrFromSlice(v)
+			case unix.RTA_VIA:
+				via = viaOf(v)
+			}
+		})
+		r.leg(int(binary.NativeEndian.Uint32(b[4:])), uint32(b[2]), via)
 		b = b[min(len(b), (size+3)&^3):]
 	}
+}
+
+// rtProtDHCP is RTPROT_DHCP.
+const rtProtDHCP = 16
+
+// holds reports whether a route is what a DHCPv6 client puts in for a prefix
+// that was delegated to it (RFC 7084 WPD-5): systemd-networkd and dhcpcd do.
+func (r routeMsg) holds() bool {
+	a := r.prefix.Addr()
+	return !r.cloned && r.proto == rtProtDHCP && (r.kind == unix.RTN_UNREACHABLE || r.kind == unix.RTN_BLACKHOLE) &&
+		a.Is6() && a.IsGlobalUnicast() && r.prefix.Bits() <= 64 && r.prefix.Bits() > 0
 }
 
 // counts reports whether a route bears on facts at all.
@@ -138,9 +180,12 @@ func (w *Watcher) readRoutes() error {
 			req.AddData(msg)
 			return req
 		}, unix.RTM_NEWROUTE, func() {
-			found = routes{slices.Clone(before.all), slices.Clone(before.defaults), before.public}
+			found = routes{slices.Clone(before.all), slices.Clone(before.defaults), slices.Clone(before.held), before.public}
 		}, func(msg []byte) {
-			if r, ok := parseRoute(msg); ok && r.counts() {
+			switch r, ok := parseRoute(msg); {
+			case ok && r.holds():
+				found.held = append(found.held, r.prefix.Masked())
+			case ok && r.counts():
 				w.take(r, &found)
 			}
 		})
@@ -164,6 +209,8 @@ func (w *Watcher) readRoutes() error {
 		return strings.Compare(a.Link, b.Link)
 	})
 	found.all = slices.Compact(found.all)
+	slices.SortFunc(found.held, netip.Prefix.Compare)
+	found.held = slices.Compact(found.held)
 	w.routes, w.stale = found, false
 	return nil
 }
@@ -176,8 +223,8 @@ func (w *Watcher) take(r routeMsg, found *routes) {
 	}
 	if r.prefix.Bits() == 0 {
 		if r.table == unix.RT_TABLE_MAIN {
-			for _, index := range r.links {
-				found.defaults = append(found.defaults, hop{r.prefix.Addr().Is6(), index, r.metric})
+			for i, index := range r.links {
+				found.defaults = append(found.defaults, hop{r.prefix.Addr().Is6(), index, r.metric, r.vias[i]})
 			}
 		}
 		return

@@ -149,6 +149,27 @@ func TestFacts(t *testing.T) {
 }
 
 // TestChanges: what happens is told, and as what it is.
+// TestDefaults: the next hops of default routes are known, those that are used
+// first first, each leg of one with several.
+func TestDefaults(t *testing.T) {
+	h := newHost(t)
+	h.run("ip address add 198.51.100.2/24 dev eth0")
+	h.run("ip route add default metric 50 nexthop via 198.51.100.7 dev eth0 nexthop via 198.51.100.8 dev eth0")
+	h.run("ip -4 route add default metric 200 via inet6 fe80::4 dev eth0")
+	h.run("ip route add default via fe80::2 dev eth0 metric 10")
+	h.run("ip route add default dev eth0 metric 300")
+	want := "[{{eth0 198.51.100.7} ipv4 50} {{eth0 198.51.100.8} ipv4 50} {{eth0 192.0.2.1} ipv4 100} {{eth0 fe80::4} ipv4 200} {{eth0 invalid IP} ipv4 300} " +
+		"{{eth0 fe80::2} ipv6 10} {{eth0 fe80::1} ipv6 1024}]"
+	netnstest.Eventually(t, 10*time.Second, "default routes", func() error {
+		if got := fmt.Sprint(h.w.Facts().Defaults); got != want {
+			return fmt.Errorf("%s\nwant %s", got, want)
+		}
+		return nil
+	})
+	h.run("ip rule add pref 8301 iif sx-web lookup 8383 protocol 83")
+	h.until("drift of a rule", func(c watch.Change) bool { return c.Drift })
+}
+
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)

@@ -20,7 +20,7 @@ func (e *engine) solicit(r *request, c *client, now time.Time) dhcp.Effects {
 		for j := range answers[i].gives {
 			// Where nothing is remembered, what is advertised follows from the
 			// client, and its request decides.
-			if g := &answers[i].gives[j]; g.claim && e.Remembers(e.Subnet(g.subnet)) {
+			if g := &answers[i].gives[j]; g.claim && e.Remembers(e.SubnetAt(g.subnet, g.address)) {
 				e.offer(r, c, answers[i].ia, g, now)
 			}
 		}

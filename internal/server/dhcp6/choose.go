@@ -109,17 +109,17 @@ func (e *engine) assign(r *request, c *client, a *answer, now time.Time, fresh b
 	owned := len(a.gives)
 	for i := range e.Service().Subnets {
 		sub := &e.Service().Subnets[i]
-		if !e.Serves(sub) || !e.Gives(sub) || !e.on(r, sub) || gaveOf(a.gives[:owned], sub.ID) {
+		if !e.Serves(sub) || !e.Gives(sub) || !e.on(r, sub) || gaveOf(a.gives[:owned], sub) {
 			continue
 		}
 		e.pick(r, c, a, sub, now, fresh)
 	}
 }
 
-// gaveOf reports whether something of a subnet is among the gives.
-func gaveOf(gives []give, subnet vnet.ID) bool {
+// gaveOf reports whether something in a subnet's prefix is among the gives.
+func gaveOf(gives []give, sub *plan.Subnet) bool {
 	for i := range gives {
-		if gives[i].subnet == subnet {
+		if gives[i].subnet == sub.ID && sub.Prefix.Contains(gives[i].address) {
 			return true
 		}
 	}
@@ -139,7 +139,7 @@ func (e *engine) pick(r *request, c *client, a *answer, sub *plan.Subnet, now ti
 		}
 	}
 	e.wishes = w.Addresses
-	e.recognise(r, c, a.ia, sub.ID)
+	e.recognise(r, c, a.ia, sub)
 	if e.inherits(c) {
 		w.Former = e.former(c)
 		// A guest that was installed anew, or whose loader and system have names
@@ -190,7 +190,7 @@ func (e *engine) assignPrefix(r *request, c *client, a *answer, now time.Time, f
 // something of it; it names a prefix in it; the length is the one it wants; a
 // little wider; a little narrower.
 func (e *engine) rank(r *request, c *client, x *ia, sub *plan.Subnet) int {
-	if en := e.Table().Find(c.name(r, x), sub.ID); en != nil && en.State == lease.Bound && e.Usable(sub, en.Address()) {
+	if en := e.Table().FindIn(c.name(r, x), sub); en != nil && en.State == lease.Bound && e.Usable(sub, en.Address()) {
 		return 0
 	}
 	piece, least := e.Piece(sub), 1000
@@ -216,8 +216,14 @@ func (e *engine) hasLease(r *request, c *client, x *ia) bool {
 	name := c.name(r, x)
 	for i := range e.Service().Subnets {
 		sub := &e.Service().Subnets[i]
-		if en := e.Table().Find(name, sub.ID); en != nil && en.State == lease.Bound && e.Delegates(sub) == x.prefixes {
-			return true
+		if e.Delegates(sub) != x.prefixes {
+			continue
+		}
+		// Also what it has in a prefix that is gone.
+		for _, en := range [...]*lease.Entry{e.Table().FindIn(name, sub), e.Table().Find(name, sub.ID)} {
+			if en != nil && en.State == lease.Bound {
+				return true
+			}
 		}
 	}
 	return false

@@ -353,11 +353,11 @@ func (e *engine) former(c *client) string {
 }
 
 // recognise gives what a client has, from before its MAC was seen, to it.
-func (e *engine) recognise(r *request, c *client, x *ia, subnet vnet.ID) {
-	if c.port != "" || !c.seen || e.Table().Find(c.name(r, x), subnet) != nil {
+func (e *engine) recognise(r *request, c *client, x *ia, sub *plan.Subnet) {
+	if c.port != "" || !c.seen || e.Table().FindIn(c.name(r, x), sub) != nil {
 		return
 	}
-	en := e.Table().Find(clientName("", vnet.MAC{}, r.duid, x.iaid), subnet)
+	en := e.Table().FindIn(clientName("", vnet.MAC{}, r.duid, x.iaid), sub)
 	if en != nil && en.State != lease.Offered {
 		e.Rename(en, c.name(r, x), "")
 	}

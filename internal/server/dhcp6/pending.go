@@ -144,7 +144,7 @@ func (e *engine) Committed(c dhcp.Claim, err error, now time.Time) dhcp.Effects 
 	}
 	l := c.Lease
 	var out dhcp.Effects
-	switch sub := e.Subnet(l.Subnet); {
+	switch sub := e.SubnetAt(l.Subnet, l.Address); {
 	case err == nil && l.How != vnet.HowDHCPv6: // registered
 		e.Load(pack.Of(&l), now)
 	case err == nil && sub != nil && e.Usable(sub, l.Address) && e.Piece(sub) == l.Length:

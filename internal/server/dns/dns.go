@@ -77,6 +77,9 @@ type Zone struct {
 	Upwards bool
 	// DNS64 is a NAT64 prefix below which IPv6 addresses are made (RFC 6147).
 	DNS64 netip.Prefix
+	// Only64: guests reach no IPv6 outside but what DNS64 makes, so that of
+	// names that are not ours only IPv4 addresses are of use.
+	Only64 bool
 	// Encrypted are resolvers that guests may find (RFC 9462).
 	Encrypted []vnet.EncryptedDNS
 }

@@ -79,7 +79,8 @@ func (i *inquiry) wants64(z *zone, o *outcome) bool {
 	if i.query.CheckingDisabled && wantsDNSSEC(i.query) {
 		return false
 	}
-	return !slices.ContainsFunc(o.answer, isSix)
+	// What others have counts as excluded (section 5.1.4) where it is out of reach.
+	return z.Only64 && !o.ours || !slices.ContainsFunc(o.answer, isSix)
 }
 
 // isSix reports whether the record has an IPv6 address.

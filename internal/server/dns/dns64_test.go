@@ -149,3 +149,27 @@ func TestDNS64Security(t *testing.T) {
 		}
 	}
 }
+
+// TestDNS64Only: where guests reach no IPv6 outside, what others have of it is
+// not told; what is ours is.
+func TestDNS64Only(t *testing.T) {
+	e := rich(func(z *Zone) { z.DNS64, z.Only64 = netip.MustParsePrefix("2001:db8:64::/96"), true })
+	for name, want := range map[string]string{
+		"six.example.":      "NOERROR; AAAA 2001:db8:64::c612:3",
+		"four.example.":     "NOERROR; AAAA 2001:db8:64::c612:1; AAAA 2001:db8:64::c612:2",
+		"alias.example.":    "NOERROR; CNAME four.example.; AAAA 2001:db8:64::c612:1; AAAA 2001:db8:64::c612:2",
+		"neither.example.":  "NOERROR; soa example.",
+		"none.example.":     "NXDOMAIN",
+		"vm1.web.internal.": "NOERROR; AAAA fd00:1::10",
+		ipv4only:            "NOERROR; AAAA 2001:db8:64::c000:aa; AAAA 2001:db8:64::c000:ab",
+	} {
+		for range 2 { // the second time from what is kept
+			if a, _ := talk(t, e, beyond64, "web", new(dns.Msg).SetQuestion(name, dns.TypeAAAA)); short(a) != want {
+				t.Errorf("%s: %s, want %s", name, short(a), want)
+			}
+		}
+	}
+	if a, _ := talk(t, e, beyond64, "db", new(dns.Msg).SetQuestion("six.example.", dns.TypeAAAA)); short(a) != "NOERROR; AAAA 2001:db8::6" {
+		t.Errorf("another network: %s", short(a))
+	}
+}

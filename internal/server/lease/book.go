@@ -38,7 +38,8 @@ type Book struct {
 	rules   *Rules
 	svc     plan.Service
 	stopped bool // since the last Set
-	pools   map[vnet.ID]*pool
+	pools   map[place]*pool
+	shapes  map[place]plan.Subnet // what each pool was made of
 	table   *Table
 
 	guests map[vnet.ID]*plan.Guest
@@ -58,7 +59,7 @@ type Book struct {
 // NewBook returns the book of a network of which nothing is known.
 func NewBook(r Rules) *Book {
 	return &Book{
-		rules: &r, pools: make(map[vnet.ID]*pool), table: newTable(&r),
+		rules: &r, pools: make(map[place]*pool), shapes: make(map[place]plan.Subnet), table: newTable(&r),
 		guests: make(map[vnet.ID]*plan.Guest), byMAC: make(map[vnet.MAC]vnet.ID),
 		byLine: make(map[string]vnet.ID), owned: make(map[netip.Addr]owner),
 		conflicts: make(map[netip.Addr]time.Time),
@@ -70,22 +71,31 @@ func (b *Book) Leases() *Book { return b }
 
 // Set takes the wish of the network.
 func (b *Book) Set(svc plan.Service) {
+	there := map[place]bool{}
 	for i := range svc.Subnets {
 		sub := &svc.Subnets[i]
-		if old := b.Subnet(sub.ID); sub.Family != b.rules.Family || old != nil && b.pools[sub.ID] != nil &&
-			old.Prefix == sub.Prefix && pieceOf(old) == pieceOf(sub) && reflect.DeepEqual(old.Ranges, sub.Ranges) {
+		if sub.Family != b.rules.Family {
 			continue
 		}
-		b.pools[sub.ID] = newPool(sub)
+		at := placeOf(sub)
+		there[at] = true
+		if old, known := b.shapes[at]; known && pieceOf(&old) == pieceOf(sub) && reflect.DeepEqual(old.Ranges, sub.Ranges) && slices.Equal(old.Held, sub.Held) {
+			continue
+		}
+		b.pools[at], b.shapes[at] = newPool(sub), *sub
 	}
 	old := b.svc
 	b.svc, b.stopped = svc, false
-	for id := range b.pools {
-		if b.Subnet(id) == nil {
-			delete(b.pools, id)
+	for at := range b.pools {
+		if !there[at] {
+			delete(b.pools, at)
+			delete(b.shapes, at)
 		}
 	}
 	b.setCuts()
+	if len(svc.Subnets) > 0 { // what is stopped comes back as it was
+		b.table.setPlaces(placesOf(&svc, b.rules.Family))
+	}
 	if b.rules.Changed != nil {
 		b.rules.Changed(&old)
 	}
@@ -96,7 +106,7 @@ func (b *Book) setCuts() {
 	var cuts []cut
 	for i := range b.svc.Subnets {
 		s := &b.svc.Subnets[i]
-		if p := b.pools[s.ID]; p != nil && s.Family == b.rules.Family && p.piece > 0 {
+		if p := b.pools[placeOf(s)]; p != nil && s.Family == b.rules.Family && p.piece > 0 {
 			cuts = append(cuts, cut{s.Prefix.Masked(), p.piece})
 		}
 	}
@@ -132,10 +142,22 @@ func (b *Book) ours(a netip.Addr) bool {
 	return a.Is6()
 }
 
-// Subnet returns a subnet of the family by its ID, or nil.
+// Subnet returns a subnet of the family by its ID, or nil; of several prefixes
+// the first.
 func (b *Book) Subnet(id vnet.ID) *plan.Subnet {
 	for i := range b.svc.Subnets {
 		if s := &b.svc.Subnets[i]; s.ID == id && s.Family == b.rules.Family {
+			return s
+		}
+	}
+	return nil
+}
+
+// SubnetAt returns a subnet of the family by its ID and what is in it, or nil:
+// it may be served in several prefixes.
+func (b *Book) SubnetAt(id vnet.ID, a netip.Addr) *plan.Subnet {
+	for i := range b.svc.Subnets {
+		if s := &b.svc.Subnets[i]; s.ID == id && s.Family == b.rules.Family && s.Prefix.Contains(a) {
 			return s
 		}
 	}

@@ -18,7 +18,7 @@ func (b *Book) Admits() bool { return b.svc.Admit == vnet.AdmitAny }
 // Gives reports whether new dynamic addresses, or prefixes, come from the
 // subnet.
 func (b *Book) Gives(sub *plan.Subnet) bool {
-	return (b.Serves(sub) || b.Delegates(sub)) && !sub.Deprecated && b.pools[sub.ID] != nil
+	return (b.Serves(sub) || b.Delegates(sub)) && !sub.Deprecated && b.pools[placeOf(sub)] != nil
 }
 
 // Delegates reports whether guests get prefixes of the subnet.
@@ -61,8 +61,8 @@ func (b *Book) Choose(client string, sub *plan.Subnet, wishes []netip.Addr, fres
 // keeps, also beyond the limit. Of a subnet that delegates it returns the first
 // address of a prefix.
 func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool) {
-	p := b.pools[sub.ID]
-	e := b.table.Find(w.Client, sub.ID)
+	p := b.pools[placeOf(sub)]
+	e := b.table.FindIn(w.Client, sub)
 	if e == nil && w.Inherits != nil {
 		if e = b.heirloom(w, w.Holder, sub); e == nil && w.Former != "" {
 			e = b.heirloom(w, w.Former, sub)
@@ -86,6 +86,9 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 	if !w.Fresh {
 		return netip.Addr{}, false
 	}
+	if a, ok := b.identified(w.Client, sub); ok && p.contains(a) && b.free(sub, a) {
+		return a, true
+	}
 	return p.pick(w.Client, now,
 		func(a netip.Addr) bool { return b.free(sub, a) },
 		func() (netip.Addr, bool) {
@@ -100,7 +103,7 @@ func (b *Book) Pick(w *Wish, sub *plan.Subnet, now time.Time) (netip.Addr, bool)
 func (b *Book) heirloom(w *Wish, holder string, sub *plan.Subnet) *Entry {
 	var found *Entry
 	for e := range b.table.Of(holder) {
-		if b.table.IsOf(e, "") || e.Lease.Subnet() != sub.ID || e.Lease.Length() != b.pools[sub.ID].piece || !w.Inherits(e) {
+		if b.table.IsOf(e, "") || b.table.placeOf(e) != placeOf(sub) || e.Lease.Length() != b.pools[placeOf(sub)].piece || !w.Inherits(e) {
 			continue
 		}
 		if found == nil || found.State == Idle && e.State == Bound {
@@ -136,7 +139,7 @@ func (b *Book) keptForPorts(p *pool, sub *plan.Subnet) bool {
 // Usable reports whether the address may be a dynamic one of the subnet, or
 // the first of a prefix.
 func (b *Book) Usable(sub *plan.Subnet, a netip.Addr) bool {
-	p := b.pools[sub.ID]
+	p := b.pools[placeOf(sub)]
 	if p == nil || !b.ours(a) || !p.contains(a) {
 		return false
 	}
@@ -154,7 +157,7 @@ func (b *Book) usablePiece(sub *plan.Subnet, piece netip.Prefix) bool {
 	}
 	for i := range b.svc.Subnets {
 		o := &b.svc.Subnets[i]
-		if o.ID != sub.ID && o.Family == sub.Family && o.Prefix.Overlaps(piece) {
+		if placeOf(o) != placeOf(sub) && o.Family == sub.Family && o.Prefix.Overlaps(piece) {
 			return false
 		}
 	}
@@ -163,7 +166,7 @@ func (b *Book) usablePiece(sub *plan.Subnet, piece netip.Prefix) bool {
 
 // free reports whether the address is usable and nothing is known of it.
 func (b *Book) free(sub *plan.Subnet, a netip.Addr) bool {
-	return b.table.At(a) == nil && b.Usable(sub, a) && !b.table.overlaps(b.pools[sub.ID].prefix(a), "")
+	return b.table.At(a) == nil && b.Usable(sub, a) && !b.table.overlaps(b.pools[placeOf(sub)].prefix(a), "")
 }
 
 // special reports whether nobody may get the address of the prefix: it is
@@ -190,7 +193,7 @@ func (b *Book) OfferTo(holder string, l vnet.Lease, client string, now time.Time
 // in wide pools no two clients are offered the same, and in the others no more
 // than a quarter is kept for those that may never ask for it.
 func (b *Book) Remembers(sub *plan.Subnet) bool {
-	p := b.pools[sub.ID]
+	p := b.pools[placeOf(sub)]
 	if p == nil || b.table.Offers() >= MaxOffers {
 		return false
 	}

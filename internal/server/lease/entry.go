@@ -125,11 +125,6 @@ func (t *Table) IsOf(e *Entry, client string) bool { return string(t.clientOf(e)
 // seed keeps clients from choosing what collides.
 var seed = maphash.MakeSeed()
 
-// inSubnet is the hash of a client's key in a subnet.
-func inSubnet(key uint64, subnet vnet.ID) uint64 {
-	return key + 31*maphash.String(seed, string(subnet))
-}
-
 // Whole is the lease of an entry.
 func (b *Book) Whole(e *Entry) vnet.Lease {
 	w := e.Lease.Whole()

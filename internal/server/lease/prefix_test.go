@@ -29,7 +29,7 @@ func (b *Book) take(w Wish, subnet vnet.ID, now time.Time) (netip.Prefix, bool) 
 	l := b.Lease(a, sub.ID, now.Add(time.Hour))
 	l.Client, l.Length = w.Client, b.Piece(sub)
 	b.BindTo(w.Holder, l, w.Client)
-	return b.pools[sub.ID].prefix(a), true
+	return b.pools[placeOf(sub)].prefix(a), true
 }
 
 func TestPoolOfPrefixesGivesEachOnce(t *testing.T) {
@@ -317,7 +317,7 @@ func TestRemembers(t *testing.T) {
 				break
 			}
 			n++
-			b.Offer(vnet.Lease{Address: b.pools[sub.ID].at(uint64(i)), Subnet: sub.ID}, fmt.Sprint(i), start)
+			b.Offer(vnet.Lease{Address: b.pools[placeOf(sub)].at(uint64(i)), Subnet: sub.ID}, fmt.Sprint(i), start)
 		}
 		if n != want {
 			t.Errorf("%s: %d offers are remembered, want %d", prefix, n, want)

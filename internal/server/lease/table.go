@@ -16,7 +16,8 @@ import (
 type Table struct {
 	rules     *Rules
 	byAddress *pack.Set[Entry]
-	byClient  *pack.Set[Entry] // and subnet; those of somebody
+	byClient  *pack.Set[Entry] // and place; those of somebody
+	places    places
 	holders   *pack.Set[Entry] // the first of each holder
 	deadlines deadlines
 	// idles are the idle entries of each subnet, the longest idle first.
@@ -35,7 +36,7 @@ func newTable(r *Rules) *Table {
 		rules: r, idles: make(map[vnet.ID]*list.List), lives: make(map[vnet.ID]int), space: newSpace(),
 		byAddress: pack.NewSet(func(e *Entry) uint64 { return pack.HashAddress(e.Address()) }),
 	}
-	t.byClient = pack.NewSet(func(e *Entry) uint64 { return inSubnet(maphash.Bytes(seed, t.clientOf(e)), e.Lease.Subnet()) })
+	t.byClient = pack.NewSet(func(e *Entry) uint64 { return inPlace(maphash.Bytes(seed, t.clientOf(e)), t.placeOf(e)) })
 	t.holders = pack.NewSet(func(e *Entry) uint64 { return maphash.Bytes(seed, t.holderOf(e)) })
 	return t
 }
@@ -54,36 +55,37 @@ func (t *Table) Offers() int { return t.offers }
 // Live returns how many addresses of a subnet are not free for others.
 func (t *Table) Live(subnet vnet.ID) int { return t.lives[subnet] }
 
-// Find returns the client's entry in a subnet, or nil.
-func (t *Table) Find(client string, subnet vnet.ID) *Entry {
-	return t.byClient.Find(inSubnet(maphash.String(seed, client), subnet), func(e *Entry) bool {
-		return e.Lease.Subnet() == subnet && t.IsOf(e, client)
-	})
-}
-
 // Put adds an entry, replacing whatever held its address and whatever else the
-// client had in that subnet: what it may still use, until it was to renew, is
-// kept back for that long.
+// client had in that prefix of the subnet, or in one that is in service no
+// longer: what it may still use, until it was to renew, is kept back for that
+// long.
 func (t *Table) Put(e *Entry) {
 	if old := t.At(e.Address()); old != nil {
 		t.Remove(old)
 	}
 	if client := string(t.clientOf(e)); client != "" {
-		switch old := t.Find(client, e.Lease.Subnet()); {
-		case old != nil && old.State == Bound:
-			t.leave(old)
-			t.byClient.Remove(old)
-			old.names, old.State = &names{"", string(t.holderOf(old))}, Foreign
-			t.enter(old)
-		case old != nil:
-			t.Remove(old)
-		}
+		here := t.placeOf(e)
+		t.supersede(client, here)
+		t.supersede(client, place{subnet: here.subnet})
 		t.byClient.Add(e)
 	}
 	t.byAddress.Add(e)
 	e.pos, e.elem = -1, nil
 	t.hold(e)
 	t.enter(e)
+}
+
+// supersede takes from a client what it had in a place.
+func (t *Table) supersede(client string, p place) {
+	switch old := t.findAt(client, p); {
+	case old != nil && old.State == Bound:
+		t.leave(old)
+		t.byClient.Remove(old)
+		old.names, old.State = &names{"", string(t.holderOf(old))}, Foreign
+		t.enter(old)
+	case old != nil:
+		t.Remove(old)
+	}
 }
 
 // Remove forgets an entry.

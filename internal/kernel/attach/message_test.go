@@ -1,0 +1,98 @@
+package attach
+
+import (
+	"testing"
+	"testing/fstest"
+
+	"golang.org/x/sys/unix"
+)
+
+// FuzzMessage: no message of the kernel, however broken, does more than make an
+// error; and what moves there and back is what it was.
+func FuzzMessage(f *testing.F) {
+	head := make([]byte, unix.SizeofRtMsg)
+	head[routeFamily] = unix.AF_INET
+	f.Add(paste(head, []attribute{{unix.RTA_OIF, asWord(2)}, {unix.RTA_MULTIPATH, []byte{8, 0, 0, 0, 2, 0, 0, 0}}}))
+	f.Add(paste(make([]byte, unix.SizeofIfAddrmsg), []attribute{{unix.IFA_LOCAL, []byte{192, 0, 2, 1}}, {unix.IFA_LABEL, []byte("eth0:1\x00")}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := swap{2, 3, "eth0", "br-eth0"}
+		if m, err := moveRoute(b, s); err == nil {
+			there, err := readRoute(m)
+			if err != nil {
+				t.Fatalf("moved, and not readable: %v", err)
+			}
+			before, _ := readRoute(b)
+			if before.over(2) && !there.over(3) || there.over(2) {
+				t.Fatalf("%+v moved to %+v", before, there)
+			}
+			again, err := moveRoute(m, s.back())
+			if back, err2 := readRoute(again); err != nil || err2 != nil || !before.over(3) && before.over(2) != back.over(2) {
+				t.Fatalf("back: %v %v", err, err2)
+			}
+		}
+		if m, err := apart(b, 2); err == nil {
+			_, _ = moveRoute(m, s) // a hop may hold anything
+		}
+		_, _ = moveAddress(b, s, true)
+		_, _ = sameAddress(b, 3)
+		_, _, _ = moveRule(b, s)
+		_, _, _ = moveNexthop(b, s)
+		_, _, _ = moveNeighbour(b, s)
+		_, _ = readDevice(b)
+		readNeighbour(b)
+		lifetime(b)
+	})
+}
+
+// TestBridgeName: short names are kept readable, long ones and taken ones get
+// another, each its own.
+func TestBridgeName(t *testing.T) {
+	free := func(string) bool { return false }
+	for nic, want := range map[string]string{"en0": "br-en0", "enp130s0f1x1": "br-enp130s0f1x1"} {
+		if got := BridgeName(nic, free); got != want {
+			t.Errorf("%s: %s", nic, got)
+		}
+	}
+	seen := map[string]bool{}
+	for _, nic := range []string{"enp130s0f1x1n", "enx00155d0a1b2c", "enx00155d0a1b2d"} {
+		got := BridgeName(nic, free)
+		if len(got) > maxName || seen[got] {
+			t.Errorf("%s: %s", nic, got)
+		}
+		seen[got] = true
+		if other := BridgeName(nic, func(n string) bool { return n == got }); other == got || len(other) > maxName {
+			t.Errorf("%s, taken: %s", nic, other)
+		}
+	}
+	if got := BridgeName("eth0", func(n string) bool { return n == "br-eth0" }); got == "br-eth0" || len(got) > maxName {
+		t.Errorf("taken: %s", got)
+	}
+}
+
+// TestClientOf: DHCP clients are known by their command lines.
+func TestClientOf(t *testing.T) {
+	for line, want := range map[string]string{
+		"/sbin/dhclient\x00-4\x00-pf\x00/run/x.pid\x00eth0\x00": "dhclient",
+		"dhclient\x00eth1\x00":            "",
+		"dhcpcd\x00-b\x00":                "dhcpcd",
+		"dhcpcd: eth0 [ip4] [ip6]":        "dhcpcd",
+		"udhcpc\x00-i\x00eth0":            "udhcpc",
+		"bash\x00-c\x00dhclient eth0\x00": "",
+		"":                                "",
+	} {
+		if got := clientOf(line, "eth0"); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// FuzzFiles: what other programs write under /run and /proc.
+func FuzzFiles(f *testing.F) {
+	f.Add("ADMIN_STATE=configured\n", "eth0")
+	f.Fuzz(func(_ *testing.T, text, nic string) {
+		root := fstest.MapFS{"network/ifstate": {Data: []byte(text)}}
+		says(root, "network/ifstate", "ADMIN_STATE=", "configured")
+		interfaces(root, nic)
+		clientOf(text, nic)
+	})
+}

@@ -1,0 +1,70 @@
+package pd
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Instant is one moment on both clocks.
+type Instant struct {
+	Wall time.Time
+	Boot time.Duration // since boot, sleep included
+}
+
+// Held is what a provider has delegated.
+type Held struct {
+	Server   []byte // the delegating router's DUID
+	Prefixes []Prefix
+	// Renew and Rebind are T1 and T2, wall-clock; zero: never.
+	Renew, Rebind time.Time
+}
+
+// Prefix is one delegated prefix.
+type Prefix struct {
+	Prefix netip.Prefix // masked, /64 or shorter
+	// Exclude is the part that the provider uses on the link to us (RFC 6603);
+	// zero: none.
+	Exclude netip.Prefix
+	// Preferred and Valid are wall-clock deadlines; zero: never.
+	Preferred, Valid time.Time
+}
+
+// clone returns a copy that shares nothing.
+func (h *Held) clone() *Held {
+	if h == nil {
+		return nil
+	}
+	c := *h
+	c.Server, c.Prefixes = slices.Clone(h.Server), slices.Clone(h.Prefixes)
+	return &c
+}
+
+// valid drops the prefixes whose time is over, and reports whether any is left.
+func (h *Held) valid(now time.Time) bool {
+	h.Prefixes = slices.DeleteFunc(h.Prefixes, func(p Prefix) bool { return !p.Valid.IsZero() && !now.Before(p.Valid) })
+	return len(h.Prefixes) > 0
+}
+
+// ends is when the last prefix ends; ok is false for never.
+func (h *Held) ends() (at time.Time, ok bool) {
+	for _, p := range h.Prefixes {
+		if p.Valid.IsZero() {
+			return time.Time{}, false
+		}
+		if p.Valid.After(at) {
+			at = p.Valid
+		}
+	}
+	return at, true
+}
+
+// next is the first deadline of a prefix; ok is false for none.
+func (h *Held) next() (at time.Time, ok bool) {
+	for _, p := range h.Prefixes {
+		if !p.Valid.IsZero() && (!ok || p.Valid.Before(at)) {
+			at, ok = p.Valid, true
+		}
+	}
+	return at, ok
+}
