@@ -3,6 +3,7 @@ package uplink
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,9 +66,11 @@ func TestBridgedTwoUplinks(t *testing.T) {
 	t.Run("no guest is a router there", func(t *testing.T) {
 		w.ok(beta.WriteFile(w.ctx, "/etc/radvd.conf", "interface eth0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; prefix 2001:db8:bad::/64 { }; };\n"))
 		w.on(beta, "sysctl -qw net.ipv6.conf.all.forwarding=1")
-		if _, err := beta.Start("radvd", "radvd", "--nodaemon", "--logmethod=stderr", "--config=/etc/radvd.conf", "--pidfile=/run/radvd.pid"); err != nil {
+		rogue, err := beta.Start("radvd", "radvd", "--nodaemon", "--logmethod=stderr", "--config=/etc/radvd.conf", "--pidfile=/run/radvd.pid")
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = rogue.Signal(syscall.SIGTERM) }() // within the network it is heard
 		nb := w.neighbour(one, "neighbour")
 		w.usableOn(nb, first.Link6.Masked())
 		if out, _ := nb.Sh(w.ctx, "rdisc6 -w 4000 -m eth0"); strings.Contains(out, "2001:db8:bad::") {
