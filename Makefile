@@ -22,7 +22,7 @@ TIMEOUT    ?= 10m
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build install uninstall deps deps-test test test-fast vmtest check bench demo demo-down fuzz clean help
+.PHONY: build install uninstall deps deps-test test test-fast vmtest check bench demo demo-uplink demo-down fuzz clean help
 
 build: ## Build bin/sextant, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/sextant ./cmd/sextant
@@ -82,6 +82,9 @@ bench: build ## Measure against the real peers; figures go to docs/benchmarks.md
 demo: deps build ## The whole product on real guests, away from the machine's own network
 	@go build -o bin/demo ./lab/demo && exec bin/demo $(DEMOFLAGS)
 
+demo-uplink: deps-test build ## How networks follow their provider: prefixes shared, delegated, changed, lost
+	@go build -o bin/demo ./lab/demo && exec bin/demo -uplink $(DEMOFLAGS)
+
 demo-down: ## Remove whatever a demo left behind
 	@go build -o bin/demo ./lab/demo && exec bin/demo -down
 
@@ -89,4 +92,4 @@ clean: ## Remove what was built
 	rm -rf bin
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -30,12 +30,30 @@ type demo struct {
 	begun  time.Time
 }
 
+// step is a part of a demo.
+type step struct {
+	title string
+	do    func(context.Context) error
+}
+
 // run makes the world step by step and judges it.
 func (d *demo) run(ctx context.Context) error {
-	for _, step := range []struct {
-		title string
-		do    func(context.Context) error
-	}{
+	steps := d.guestSteps()
+	if d.uplink {
+		steps = d.uplinkSteps()
+	}
+	for _, step := range steps {
+		fmt.Fprintf(d.out, "\n--- %s\n", step.title)
+		if err := step.do(ctx); err != nil {
+			return err
+		}
+	}
+	return d.report()
+}
+
+// guestSteps show what guests have.
+func (d *demo) guestSteps() []step {
+	return []step{
 		{"An upstream router and a host behind it", d.world},
 		{"The daemon", d.daemon},
 		{"Guests on the network \"default\", which the daemon has made", d.plugDefault},
@@ -46,13 +64,7 @@ func (d *demo) run(ctx context.Context) error {
 		{"Guest to upstream", d.checkUpstream},
 		{"Names", d.checkNames},
 		{"From upstream to guests", d.checkInbound},
-	} {
-		fmt.Fprintf(d.out, "\n--- %s\n", step.title)
-		if err := step.do(ctx); err != nil {
-			return err
-		}
 	}
-	return d.report()
 }
 
 // sh prints the command as its user would see it, runs it on the node and
@@ -72,14 +84,23 @@ func (d *demo) quiet(ctx context.Context, n *topo.Node, command string) error {
 	return err
 }
 
+// buildPeer builds the lab's peer unless it is there.
+func (d *demo) buildPeer(ctx context.Context) error {
+	if d.peer != "" {
+		return nil
+	}
+	d.peer = filepath.Join(d.lab.Dir, "peer")
+	build := exec.CommandContext(ctx, "go", "build", "-o", d.peer, "github.com/sextant-net/sextant/lab/peer")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the lab's peer: %w: %s", err, out)
+	}
+	return nil
+}
+
 func (d *demo) world(ctx context.Context) error {
-	if d.peer == "" {
-		d.peer = filepath.Join(d.lab.Dir, "peer")
-		build := exec.CommandContext(ctx, "go", "build", "-o", d.peer, "github.com/sextant-net/sextant/lab/peer")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build the lab's peer: %w: %s", err, out)
-		}
+	if err := d.buildPeer(ctx); err != nil {
+		return err
 	}
 	var err error
 	d.up, err = d.lab.Upstream(ctx, topo.UpstreamConfig{NoIPv4: d.noIPv4, Peer: []string{d.peer}})

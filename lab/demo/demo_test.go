@@ -20,6 +20,7 @@ func TestDemo(t *testing.T) {
 		"embedded": {store: "embedded"},
 		"etcd":     {store: "etcd", noVM: true},
 		"no-ipv4":  {store: "embedded", noVM: true, noIPv4: true},
+		"uplink":   {store: "embedded", uplink: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,7 +44,7 @@ func play(t *testing.T, o options) {
 		t.Skip("the lab is not for short runs")
 	}
 	netnstest.NeedRoot(t)
-	netnstest.NeedCommands(t, "ip", "nsenter", "radvd", "dnsmasq", "dig", "nc", "dhclient", "dhcpcd")
+	netnstest.NeedCommands(t, "ip", "nsenter", "radvd", "dnsmasq", "dig", "nc", "dhclient", "dhcpcd", "kea-dhcp6")
 	o.prefix = fmt.Sprintf("sxt-demotest%d-%d-", os.Getpid(), demos.Add(1))
 	var out bytes.Buffer
 	o.out = &out

@@ -29,6 +29,7 @@ type options struct {
 	store  string // "embedded" or "etcd"
 	noIPv4 bool   // the host has none
 	noVM   bool
+	uplink bool   // show how networks follow the provider, in place of what guests have
 	bin    string // directory of the sextant binary
 	peer   string // the lab's peer, built if empty
 	out    io.Writer
@@ -40,6 +41,7 @@ func main() {
 	flag.StringVar(&o.store, "store", "embedded", "embedded, or etcd: a cluster of its own beside the daemon")
 	flag.BoolVar(&o.noIPv4, "no-ipv4", false, "on a host without any IPv4")
 	flag.BoolVar(&o.noVM, "no-vm", false, "without the virtual machine")
+	flag.BoolVar(&o.uplink, "uplink", false, "how networks follow their provider: prefixes delegated, changed, lost, shared")
 	flag.StringVar(&o.bin, "bin", "bin", "directory of the sextant binary")
 	timeout := flag.Duration("timeout", 5*time.Minute, "for all of it")
 	flag.Parse()

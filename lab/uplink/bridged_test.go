@@ -84,9 +84,8 @@ func TestBridgedTwoUplinks(t *testing.T) {
 	w.sh("ip -6 route flush default dev " + one.link + "; ip route delete default dev " + one.link)
 	w.stands("wire", "bridged", "eno49np0")
 	w.usable(alpha, other.Link6.Masked())
-	if !conn4.ended(time.Millisecond) {
-		_ = conn4.Signal(stop)
-	}
+	w.seenIn(alpha, other.Link4.Masked())
+	_ = conn4.Signal(syscall.SIGKILL) // its translated address was the other uplink's
 	w.told("wire eno49np0")
 	kept = w.watched(two)
 	w.sh("sextant port delete alpha; sextant port delete beta; sextant network delete wire")

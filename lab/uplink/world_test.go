@@ -106,7 +106,7 @@ func newWorld(t *testing.T, limit time.Duration, uplink string) *world {
 		if t.Failed() {
 			t.Log(w.lab.Logs(60))
 			if w.daemon != nil {
-				out, _ := w.host.Sh(ctx, "for c in status 'network list -o yaml' 'uplink list -o yaml' 'prefix list' 'lease list' events; do timeout 5 sextant $c; done; ip -6 rule; ip -6 route show table all; ip -6 addr")
+				out, _ := w.host.Sh(ctx, "for c in status 'network list -o yaml' 'uplink list -o yaml' 'prefix list' 'lease list' events; do timeout 5 sextant $c; done; ip -6 rule; ip -6 route show table all; ip -6 addr; for n in $(ls /run/netns); do echo $n; ip -n $n -6 addr; done")
 				t.Log(out)
 			}
 		}
@@ -205,10 +205,19 @@ func (w *world) plug(name, more string) *topo.Node {
 	return n
 }
 
-// guest plugs a node into a network.
+// guest plugs a node into a network and waits for its first address: what a
+// kernel takes for that (RFC 4862 section 5.4.2, RFC 4861 section 6.3.7) is no
+// matter of renumbering.
 func (w *world) guest(name, network string) *topo.Node {
 	w.t.Helper()
-	return w.plug(name, "network="+network)
+	n := w.plug(name, "network="+network)
+	w.eventually(patience, name+" has an address", func() error {
+		if len(w.own(n)) == 0 {
+			return fmt.Errorf("none: %s", w.on(n, "ip -6 -o addr show dev eth0"))
+		}
+		return nil
+	})
+	return n
 }
 
 // address4 has dhclient get the guest's IPv4.

@@ -14,8 +14,8 @@ var settingDirs = []string{"ipv4/conf", "ipv6/conf", "ipv4/neigh", "ipv6/neigh"}
 const procNet = "/proc/sys/net"
 
 // late are the settings of IPv6 that are not copied with the others: each has
-// its moment, see move.
-var late = map[string]bool{"disable_ipv6": true, "addr_gen_mode": true, "stable_secret": true}
+// its moment, see prepare and settle.
+var late = map[string]bool{"disable_ipv6": true, "addr_gen_mode": true, "autoconf": true, "stable_secret": true}
 
 // readSettings reads the settings of a link, by directory and name. It runs in
 // the link's namespace.

@@ -15,18 +15,19 @@ const networkd = "/lib/systemd/systemd-networkd"
 
 // networkd has systemd-networkd manage the host's links, in place of the
 // kernel. Without an udev in the lab it takes links as they come where /sys is
-// read-only, as in a container.
+// read-only, as in a container. Each link has a metric of its own: with the same
+// one, networkd has the default route of one link replace that of the other.
 func (w *world) networkd(links ...string) *topo.Proc {
 	w.t.Helper()
 	if _, err := os.Stat(networkd); err != nil {
 		netnstest.Skip(w.t, "needs %s", networkd)
 	}
 	w.sh("mkdir -p /run/systemd/network /run/systemd/netif; chown systemd-network:systemd-network /run/systemd/netif")
-	for _, link := range links {
+	for i, link := range links {
 		// What the kernel heard before goes, as on a host that boots.
 		w.sh("sysctl -qw net.ipv6.conf." + link + ".accept_ra=0; ip -6 route flush default dev " + link + "; ip -6 addr flush dev " + link + " scope global")
 		w.ok(w.host.WriteFile(w.ctx, "/run/systemd/network/10-"+link+".network",
-			"[Match]\nName="+link+"\n[Network]\nKeepConfiguration=yes\nIPv6AcceptRA=yes\n[IPv6AcceptRA]\nDHCPv6Client=no\n"))
+			fmt.Sprintf("[Match]\nName=%s\n[Network]\nKeepConfiguration=yes\nIPv6AcceptRA=yes\n[IPv6AcceptRA]\nDHCPv6Client=no\nRouteMetric=%d\n", link, 512*(i+1))))
 	}
 	return w.networkdRuns()
 }
