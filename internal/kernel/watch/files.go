@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,14 +31,27 @@ type files struct {
 }
 
 // arm watches what the paths lead to now. It is called again whenever that may
-// have changed.
+// have changed. What comes while it looks is announced by nobody, so it looks
+// until it sees the same twice; a path that never rests is left to polling.
 func (f *files) arm(paths ...string) {
-	f.names = map[string]bool{}
-	want := map[string]bool{}
+	was := map[string]bool{}
+	for range maxLinks {
+		dirs := f.look(paths)
+		if maps.Equal(dirs, was) {
+			return
+		}
+		f.watch(dirs)
+		was = dirs
+	}
+}
+
+// look finds what matters now, and returns the directories that it is in.
+func (f *files) look(paths []string) (dirs map[string]bool) {
+	f.names, dirs = map[string]bool{}, map[string]bool{}
 	for _, path := range paths {
 		for range maxLinks {
 			dir, name := existing(path)
-			want[dir] = true
+			dirs[dir] = true
 			f.names[filepath.Join(dir, name)] = true
 			target, err := os.Readlink(filepath.Join(dir, name))
 			if err != nil {
@@ -48,13 +62,19 @@ func (f *files) arm(paths ...string) {
 			}
 		}
 	}
+	return dirs
+}
+
+// watch watches these directories and no others. A directory of the same name
+// may be another one by now, so all are asked for again.
+func (f *files) watch(dirs map[string]bool) {
 	for wd, dir := range f.dirs {
-		if !want[dir] {
+		if !dirs[dir] {
 			delete(f.dirs, wd)
 			_, _ = unix.InotifyRmWatch(f.fd, uint32(wd))
 		}
 	}
-	for dir := range want {
+	for dir := range dirs {
 		if wd, err := unix.InotifyAddWatch(f.fd, dir, fileEvents); err == nil {
 			f.dirs[int32(wd)] = dir
 		}
