@@ -41,9 +41,21 @@ func (p *networkPlan) planCut() {
 func unreachable(s *Snapshot, f *Facts) []Item {
 	var out []Item
 	for _, p := range f.Aggregates {
-		out = append(out, HostRoute{Prefix: p, Unreachable: true, Owner: HostOwner(s.Host)})
+		out = append(out, nowhere(s.Host, p))
 	}
 	return out
+}
+
+// nowhereMetric is of routes that lead nowhere. A DHCPv6 client of the host
+// that holds the same prefix has one to it, too (systemd-networkd, dhcpcd),
+// with the kernel's 1024: both can be there, and whatever the host itself says
+// of the prefix counts before ours.
+const nowhereMetric = 8383
+
+// nowhere is what the host does with those packets to an outside prefix that
+// nothing more special leads to a guest.
+func nowhere(host string, p netip.Prefix) HostRoute {
+	return HostRoute{Prefix: p, Unreachable: true, Metric: nowhereMetric, Owner: HostOwner(host)}
 }
 
 // routeDelegated leads the prefixes of uplinks that a router's networks have
