@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -9,6 +10,11 @@ import (
 // A network of mode auto keeps its unique local prefix on every rung, and has
 // prefixes of the uplink beside it in the same subnet. So a host part, a port's
 // or a reservation's or a range's, is completed in each of them.
+
+// moves reports whether uplinks give the network prefixes, or may.
+func moves(s *Snapshot, n *vnet.Network) bool {
+	return n.IPv6.Mode == vnet.EgressAuto || slices.ContainsFunc(s.SubnetsOf(n.ID), func(sub *vnet.Subnet) bool { return sub.Family == vnet.IPv6 && sub.Source.Moves() })
+}
 
 // masquerades reports whether what leaves from a subnet is to be hidden behind
 // the host's address: on nat, and from the unique local prefix of mode auto
