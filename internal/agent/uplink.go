@@ -101,7 +101,7 @@ func (a *Agent) setUplinks() {
 			continue
 		}
 		links = append(links, uplink.Link{
-			Name: name, Index: l.Index, MAC: l.MAC, Up: l.Up && l.Carrier,
+			Name: name, Lower: plan.SharedNIC(l), Index: l.Index, MAC: l.MAC, Up: l.Up && l.Carrier,
 			Ask: a.asks(p, name), Hint: hintOf(p), Given: givenOf(p),
 		})
 	}

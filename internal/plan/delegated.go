@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -9,6 +10,11 @@ import (
 // A network of mode auto keeps its unique local prefix on every rung, and has
 // prefixes of the uplink beside it in the same subnet. So a host part, a port's
 // or a reservation's or a range's, is completed in each of them.
+
+// moves reports whether uplinks give the network prefixes, or may.
+func moves(s *Snapshot, n *vnet.Network) bool {
+	return n.IPv6.Mode == vnet.EgressAuto || slices.ContainsFunc(s.SubnetsOf(n.ID), func(sub *vnet.Subnet) bool { return sub.Family == vnet.IPv6 && sub.Source.Moves() })
+}
 
 // masquerades reports whether what leaves from a subnet is to be hidden behind
 // the host's address: on nat, and from the unique local prefix of mode auto
@@ -41,9 +47,21 @@ func (p *networkPlan) planCut() {
 func unreachable(s *Snapshot, f *Facts) []Item {
 	var out []Item
 	for _, p := range f.Aggregates {
-		out = append(out, HostRoute{Prefix: p, Unreachable: true, Owner: HostOwner(s.Host)})
+		out = append(out, nowhere(s.Host, p))
 	}
 	return out
+}
+
+// nowhereMetric is of routes that lead nowhere. A DHCPv6 client of the host
+// that holds the same prefix has one to it, too (systemd-networkd, dhcpcd),
+// with the kernel's 1024: both can be there, and whatever the host itself says
+// of the prefix counts before ours.
+const nowhereMetric = 8383
+
+// nowhere is what the host does with those packets to an outside prefix that
+// nothing more special leads to a guest.
+func nowhere(host string, p netip.Prefix) HostRoute {
+	return HostRoute{Prefix: p, Unreachable: true, Metric: nowhereMetric, Owner: HostOwner(host)}
 }
 
 // routeDelegated leads the prefixes of uplinks that a router's networks have

@@ -59,3 +59,22 @@ func TestCompletedBeside(t *testing.T) {
 		}
 	}
 }
+
+// TestMoves: servers know whether uplinks give a network prefixes, or may.
+func TestMoves(t *testing.T) {
+	for _, tc := range []struct {
+		mode   vnet.Egress
+		source vnet.Source
+		want   bool
+	}{
+		{vnet.EgressAuto, vnet.SourceULA, true}, {vnet.EgressDelegated, vnet.SourceDelegated, true}, {vnet.EgressRouted, vnet.SourceProxied, true},
+		{vnet.EgressNPTv6, vnet.SourceULA, false}, {vnet.EgressNAT66, vnet.SourceULA, false}, {vnet.EgressRouted, vnet.SourceFixed, false},
+	} {
+		w := newWorld()
+		n := w.network("web", vnet.EgressAuto, tc.mode)
+		w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsStateful).Source = tc.source
+		if got := plan.Network(w.s, w.f, n.ID).Service.Moves; got != tc.want {
+			t.Errorf("%s, %s: moves: %v", tc.mode, tc.source, got)
+		}
+	}
+}

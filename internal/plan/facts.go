@@ -66,6 +66,31 @@ func (f *Facts) strangersIn(bridge string) []string {
 	return names
 }
 
+// Answering are the links by which guests' packets of a family leave, and so
+// the answers come: uplinks, and all others that the host has an address or a
+// route on, as a VPN of single prefixes or a second network of the site. The
+// kernel forwards by the setting of the link where a packet comes in. Links of
+// ours and ports of bridges may be among them.
+func (f *Facts) Answering(family vnet.Family) map[string]bool {
+	out := map[string]bool{}
+	for name := range f.Uplinks {
+		out[name] = true
+	}
+	for _, r := range f.Routes {
+		if vnet.FamilyOf(r.Prefix.Addr()) == family {
+			out[r.Link] = true
+		}
+	}
+	for name, l := range f.Links {
+		for _, p := range l.Addresses {
+			if vnet.FamilyOf(p.Addr()) == family && p.Addr().IsGlobalUnicast() {
+				out[name] = true
+			}
+		}
+	}
+	return out
+}
+
 // Link is a link of the host's namespace.
 type Link struct {
 	Index     int

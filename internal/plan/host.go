@@ -62,8 +62,9 @@ func Host(s *Snapshot, f *Facts) *Fragment {
 	}
 	out.Items = append(out.Items, pinRoutes(s, f, v4, v6)...)
 	if v4 {
+		answers := f.Answering(vnet.IPv4)
 		for _, l := range links {
-			if _, up := f.Uplinks[l.Name]; up {
+			if answers[l.Name] {
 				out.Items = append(out.Items, Sysctl{Path: "net/ipv4/conf/" + l.Name + "/forwarding", Value: "1"})
 			}
 		}
@@ -99,9 +100,13 @@ func forwarding6(f *Facts, links []Link, leaves, local bool) []Item {
 		}
 		return nil
 	}
+	if !leaves {
+		return nil
+	}
 	var out []Item
+	answers := f.Answering(vnet.IPv6)
 	for _, l := range links {
-		if _, up := f.Uplinks[l.Name]; up && leaves {
+		if answers[l.Name] {
 			out = append(out, Sysctl{Path: "net/ipv6/conf/" + l.Name + "/force_forwarding", Value: "1"})
 		}
 	}

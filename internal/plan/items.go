@@ -76,6 +76,7 @@ type HostRoute struct {
 	Link        string
 	Unreachable bool
 	Table       int // 0: main
+	Metric      int // 0: the kernel's own choice
 	Owner       vnet.Ref
 }
 
@@ -141,6 +142,9 @@ func (i HostRoute) Key() Key {
 	name := i.Prefix.String()
 	if i.Table != 0 {
 		name = fmt.Sprintf("%s table %d", name, i.Table)
+	}
+	if i.Metric != 0 {
+		name = fmt.Sprintf("%s metric %d", name, i.Metric)
 	}
 	return Key{i.NS, "route", name}
 }
@@ -276,6 +280,9 @@ func (i HostRoute) Commands() []string {
 	}
 	if i.Table != 0 {
 		s += fmt.Sprintf(" table %d", i.Table)
+	}
+	if i.Metric != 0 {
+		s += fmt.Sprintf(" metric %d", i.Metric)
 	}
 	return []string{in(i.NS, fmt.Sprintf("%s proto %d", s, RouteProtocol))}
 }

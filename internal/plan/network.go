@@ -179,7 +179,7 @@ func (p *networkPlan) planGateway() {
 		Network: p.n.ID, Project: p.n.Project, Name: p.n.Name, NS: p.ns, Link: p.link, Bridge: p.bridge,
 		MAC: p.n.MAC, MTU: p.mtu(), Domain: p.n.Domain, Admit: p.n.Admit, LeaseTime: p.n.LeaseTime.Std(),
 		DHCP: p.n.DHCP, Boot: p.n.Boot, Routes: p.n.Routes, NTP: p.n.NTP, CaptivePortal: p.n.CaptivePortal,
-		Strangers: p.f.strangersIn(p.bridge),
+		Strangers: p.f.strangersIn(p.bridge), Moves: moves(p.s, p.n),
 	}
 	p.out.Service = p.svc
 	p.way64 = nat64Of(p.s, p.f, p.n, p.mode)

@@ -87,7 +87,7 @@ func (p *networkPlan) routeOutside(out netip.Prefix) {
 		p.add(HostRoute{NS: p.ns, Prefix: out, Unreachable: true, Owner: p.out.Owner})
 		return
 	}
-	p.add(HostRoute{Prefix: out, Unreachable: true, Owner: HostOwner(p.s.Host)})
+	p.add(nowhere(p.s.Host, out))
 }
 
 // translateElement maps a prefix to another of the same length.

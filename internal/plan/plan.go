@@ -90,6 +90,8 @@ type Service struct {
 	Subnets   []Subnet // in the order in which they are advertised
 	DNS       DNS
 	RA        RA
+	// Moves: prefixes of it come and go with the host's uplinks.
+	Moves bool
 	// Translated: guests reach IPv4 over the host's translator.
 	Translated bool
 	// What guests are told beside addresses, as the network has it.

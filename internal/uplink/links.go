@@ -23,7 +23,11 @@ import (
 // without a name stands for prefixes that hold whichever way out is in use:
 // only Given counts.
 type Link struct {
-	Name  string
+	Name string
+	// Lower is the link in whose place this one is (a NIC that was put into a
+	// bridge): to the provider it is the same, and what is held goes over, there
+	// and back.
+	Lower string
 	Index int
 	MAC   vnet.MAC // zero: a link without
 	Up    bool     // set up, and with carrier
@@ -61,6 +65,7 @@ type Links struct {
 	links map[string]*link
 	table *ra.Table
 	held  map[string]*pd.Held // of links that are not there now
+	lower map[string]string   // theirs, of those that had one
 	last  pd.Instant          // of the last work
 	tell  tellable
 	port  int           // the bound UDP port; -1: not bound
@@ -80,7 +85,7 @@ func New(cfg Config) *Links {
 	}
 	l := &Links{
 		cfg: cfg, out: make(chan Change), wake: make(chan struct{}, 1),
-		links: map[string]*link{}, table: ra.New(), held: map[string]*pd.Held{}, port: -1,
+		links: map[string]*link{}, table: ra.New(), held: map[string]*pd.Held{}, lower: map[string]string{}, port: -1,
 		tell: tellable{rate: bucket{rate: tellRate, burst: tellBurst}},
 	}
 	maps.Copy(l.held, cfg.Held)
@@ -95,9 +100,12 @@ func (l *Links) Set(wishes []Link) {
 	there := map[string]bool{}
 	for _, w := range wishes {
 		there[w.Name] = true
+	}
+	for _, w := range wishes {
 		k := l.links[w.Name]
 		if k == nil {
 			k = l.newLink(w.Name)
+			l.inherit(k, w, there)
 		}
 		l.change(k, w)
 	}
@@ -108,6 +116,36 @@ func (l *Links) Set(wishes []Link) {
 	}
 	l.poke()
 }
+
+// inherit gives a new link what is held on the one whose place it takes.
+func (l *Links) inherit(k *link, w Link, there map[string]bool) {
+	if k.past != nil {
+		return
+	}
+	takesPlace := func(name, lower string) bool {
+		return !there[name] && name != "" && (name == w.Lower || lower != "" && lower == w.Name)
+	}
+	for name, other := range l.links {
+		if h := other.holding(); h != nil && takesPlace(name, other.Lower) && !l.releasing(other) {
+			k.past, k.since = h, other.since
+			other.down()
+			other.client, other.past, other.since = nil, nil, map[netip.Prefix]time.Time{}
+			l.tell.Held = add(add(l.tell.Held, name), w.Name)
+			return
+		}
+	}
+	for name, h := range l.held {
+		if takesPlace(name, l.lower[name]) {
+			k.past = h
+			delete(l.held, name)
+			l.tell.Held = add(add(l.tell.Held, name), w.Name)
+			return
+		}
+	}
+}
+
+// identity is who the link is to the provider, among those of this host.
+func (k *link) identity() uint32 { return identity(cmp.Or(k.Lower, k.Name)) }
 
 // change takes in what is new about a link.
 func (l *Links) change(k *link, w Link) {
@@ -136,7 +174,7 @@ func (l *Links) remove(k *link) {
 	k.down()
 	k.stopGiven()
 	if h := k.holding(); h != nil {
-		l.held[k.Name] = h
+		l.held[k.Name], l.lower[k.Name] = h, k.Lower
 	}
 	l.table.Forget(k.Name)
 	delete(l.links, k.Name)

@@ -55,7 +55,7 @@ func (l *Links) ask(k *link, now pd.Instant) {
 	}
 	switch {
 	case k.Ask && k.client == nil && len(l.cfg.DUID) > 0:
-		k.client = pd.New(pd.Config{DUID: l.cfg.DUID, IAID: identity(k.Name), Hint: k.Hint, Trace: func(from, to pd.State, why string) {
+		k.client = pd.New(pd.Config{DUID: l.cfg.DUID, IAID: k.identity(), Hint: k.Hint, Trace: func(from, to pd.State, why string) {
 			l.cfg.Log.Info("prefix delegation", "link", k.Name, "from", from, "to", to, "why", why)
 		}}, k.past)
 		k.past, k.started = nil, false
@@ -98,7 +98,7 @@ func (l *Links) giveBack(k *link, now pd.Instant) {
 		l.tell.Held = add(l.tell.Held, k.Name)
 		return
 	case k.client == nil:
-		k.client = pd.New(pd.Config{DUID: l.cfg.DUID, IAID: identity(k.Name)}, k.past)
+		k.client = pd.New(pd.Config{DUID: l.cfg.DUID, IAID: k.identity()}, k.past)
 		k.past = nil
 	}
 	if !l.releasing(k) {

@@ -165,16 +165,20 @@ func (w *world) start() {
 	})
 }
 
+// took takes in what is told. Links ask for the time while they hold their own
+// lock, so they are asked before ours is held.
 func (w *world) took(l *Links, c Change) {
+	held := map[string]*pd.Held{}
+	for _, name := range c.Held {
+		held[name] = l.Held(name)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.changes++
 	for _, n := range c.Notes {
 		w.notes = append(w.notes, n.Link+": "+n.Text)
 	}
-	for _, name := range c.Held {
-		w.kept[name] = l.Held(name)
-	}
+	maps.Copy(w.kept, held)
 }
 
 // delegated waits until exactly that is delegated.

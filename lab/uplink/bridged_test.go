@@ -123,7 +123,11 @@ func (w *world) hold4(n *topo.Node) held {
 // processes are killed in between.
 func TestSharedNotConfirmed(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, link string }{{"alone", "eth2"}, {"killed", "ens256"}} {
+	for _, c := range []struct{ name, link, event string }{
+		{"alone", "eth2", "confirm"},
+		// A move that was cut short is undone at once.
+		{"killed", "ens256", "back"},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, time.Minute, c.link)
@@ -154,7 +158,7 @@ func TestSharedNotConfirmed(t *testing.T) {
 				}
 				return nil
 			})
-			w.told(c.link + " confirm")
+			w.told(c.link + " " + c.event)
 		})
 	}
 }

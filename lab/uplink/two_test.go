@@ -118,6 +118,10 @@ func TestVPN(t *testing.T) {
 		return fmt.Errorf("it has %q, the network %v: %w", out, moved, err)
 	})
 	w.seenIn(alpha, first.Link4.Masked())
+	w.eventually(patience, "alpha reaches the office", func() error {
+		_, err := alpha.Sh(w.ctx, "ping -c 1 -W 2 198.18.250.77")
+		return err
+	})
 	if now := w.holds("default", pool1, "active"); now != old {
 		t.Errorf("default has %v, before %v", now, old)
 	}

@@ -183,7 +183,7 @@ func (a *actual) routes(c *netns.Conn, ns string, byIndex map[int]device) error 
 		return err
 	}
 	for _, r := range all {
-		got := plan.HostRoute{NS: ns, Prefix: r.prefix, Via: r.via, Unreachable: r.unreachable, Table: r.table, Link: byIndex[r.link].name}
+		got := plan.HostRoute{NS: ns, Prefix: r.prefix, Via: r.via, Unreachable: r.unreachable, Table: r.table, Metric: r.metric, Link: byIndex[r.link].name}
 		if w, ok := a.want[got.Key()].(plan.HostRoute); ok {
 			got.Owner = w.Owner
 			if w.Link == "" {

@@ -19,7 +19,12 @@ type route struct {
 	link        int
 	unreachable bool
 	table       int // 0: main
+	metric      int // 0: the kernel's own choice
 }
+
+// metric6 is what the kernel chooses for IPv6 (IP6_RT_PRIO_USER); for IPv4 it
+// is 0.
+const metric6 = 1024
 
 // on returns r with the link that the kernel found by the gateway.
 func (r route) on(link int) route {
@@ -64,7 +69,7 @@ func (l *Links) makeRoute(i plan.HostRoute) error {
 }
 
 func wantedRoute(c *netns.Conn, i plan.HostRoute) (route, error) {
-	r := route{prefix: i.Prefix.Masked(), via: i.Via, unreachable: i.Unreachable, table: i.Table}
+	r := route{prefix: i.Prefix.Masked(), via: i.Via, unreachable: i.Unreachable, table: i.Table, metric: i.Metric}
 	if i.Link == "" || i.Unreachable {
 		return r, nil
 	}
@@ -91,7 +96,7 @@ func (l *Links) deleteRoute(i plan.HostRoute) error {
 	defer l.spaces.Release(i.NS, c)
 	// The protocol is part of what the kernel matches, so this never hits a
 	// route of somebody else.
-	err = sendRoute(c, unix.RTM_DELROUTE, 0, route{prefix: i.Prefix.Masked(), unreachable: i.Unreachable, table: i.Table})
+	err = sendRoute(c, unix.RTM_DELROUTE, 0, route{prefix: i.Prefix.Masked(), unreachable: i.Unreachable, table: i.Table, metric: i.Metric})
 	if errors.Is(err, unix.ESRCH) || isNoDevice(err) {
 		return nil
 	}
@@ -100,7 +105,7 @@ func (l *Links) deleteRoute(i plan.HostRoute) error {
 
 func find(all []route, i plan.HostRoute) (route, bool) {
 	for _, r := range all {
-		if r.prefix == i.Prefix.Masked() && r.table == i.Table {
+		if r.prefix == i.Prefix.Masked() && r.table == i.Table && r.metric == i.Metric {
 			return r, true
 		}
 	}
@@ -132,6 +137,12 @@ func sendRoute(c *netns.Conn, kind, flags int, r route) error {
 	req.AddData(msg)
 	if r.table != 0 {
 		req.AddData(nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(uint32(r.table))))
+	}
+	if r.metric == 0 && msg.Family == unix.AF_INET6 {
+		r.metric = metric6 // said, so that no other one of ours is removed
+	}
+	if r.metric != 0 {
+		req.AddData(nl.NewRtAttr(unix.RTA_PRIORITY, nl.Uint32Attr(uint32(r.metric))))
 	}
 	if r.prefix.Bits() > 0 {
 		req.AddData(nl.NewRtAttr(unix.RTA_DST, r.prefix.Addr().AsSlice()))
@@ -206,8 +217,13 @@ func parseRoute(msg []byte) (route, bool) {
 			r.link = int(u32(v))
 		case unix.RTA_TABLE:
 			r.table = int(u32(v))
+		case unix.RTA_PRIORITY:
+			r.metric = int(u32(v))
 		}
 	})
+	if head.Family == unix.AF_INET6 && r.metric == metric6 {
+		r.metric = 0
+	}
 	if r.table == unix.RT_TABLE_MAIN {
 		r.table = 0
 	}

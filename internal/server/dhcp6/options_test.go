@@ -171,6 +171,15 @@ func TestTimes(t *testing.T) {
 			t.Errorf("%+v: %s, want %s", c.policy, got, c.want)
 		}
 	}
+	// Guests of prefixes that move renew soon, unless the network says otherwise.
+	for renew, want := range map[time.Duration]time.Duration{0: 5 * time.Minute, 10 * time.Minute: 10 * time.Minute, time.Minute: time.Minute} {
+		svc := service()
+		svc.Moves, svc.DHCP.Renew = true, vnet.Duration(renew)
+		m := newFake(t, svc).send(msg{kind: dhcpv6.MessageTypeSolicit, duid: duidUUID(1), ias: []string{"1"}, rapid: true}.packet())
+		if o := m.Options.OneIANA(); o.T1 != want || o.T2 != 30*time.Minute {
+			t.Errorf("prefixes move: T1 %v, T2 %v, want T1 %v", o.T1, o.T2, want)
+		}
+	}
 	// The IAs of a message have the same T1 and T2.
 	short := subnet("2001:db8:2::/64")
 	short.PreferredUntil = start.Add(10 * time.Minute)

@@ -57,9 +57,14 @@ func (e *engine) sendStatus(r *request, status uint16, answers []answer) dhcp.Ef
 	return e.finish(r, w)
 }
 
+// renewMoving is T1 of guests whose prefixes follow an uplink: those that cannot
+// be told of a new one at once (Reconfigure) find it so soon.
+const renewMoving = 5 * time.Minute
+
 // timers returns T1 and T2 of all IAs of a message, which are to be the same
 // (RFC 9915 section 18.3.2): as the network has them, else 0.5 and 0.8 of the
-// shortest preferred lifetime (section 21.4), and never beyond that.
+// shortest preferred lifetime (section 21.4), and never beyond that; T1 sooner
+// where prefixes move.
 func (e *engine) timers(answers []answer) (t1, t2 time.Duration) {
 	shortest := time.Duration(0)
 	for i := range answers {
@@ -73,7 +78,9 @@ func (e *engine) timers(answers []answer) (t1, t2 time.Duration) {
 		t2 = shortest * 4 / 5
 	}
 	if t1 = e.Service().DHCP.Renew.Std(); t1 == 0 {
-		t1 = shortest / 2
+		if t1 = shortest / 2; e.Service().Moves {
+			t1 = min(t1, renewMoving)
+		}
 	}
 	t2 = min(t2, shortest)
 	return min(t1, t2).Truncate(time.Second), t2.Truncate(time.Second)
