@@ -400,7 +400,6 @@ func (a *Agent) touch(o vnet.Object) {
 // find takes a finding in; it reports whether everything must be compared.
 func (a *Agent) find(f watch.Change) bool {
 	switch {
-	case f.Facts && a.share.busy: // half moved: they are taken when it is done
 	case f.Facts:
 		a.takeFacts()
 	default:
@@ -413,8 +412,12 @@ func (a *Agent) find(f watch.Change) bool {
 }
 
 // takeFacts marks everything that the new facts change. Ports depend on few of
-// them; fragments that come out the same cost no kernel work.
+// them; fragments that come out the same cost no kernel work. What is half moved
+// between a NIC and its bridge is taken when it is done.
 func (a *Agent) takeFacts() {
+	if a.share.busy {
+		return
+	}
 	old := a.facts
 	now := *a.cfg.Finder.Facts()
 	now.Translator = a.ways64.translator

@@ -105,8 +105,8 @@ func (l *Links) Set(wishes []Link) {
 		k := l.links[w.Name]
 		if k == nil {
 			k = l.newLink(w.Name)
-			l.inherit(k, w, there)
 		}
+		l.inherit(k, w, there)
 		l.change(k, w)
 	}
 	for name, k := range l.links {
@@ -117,17 +117,22 @@ func (l *Links) Set(wishes []Link) {
 	l.poke()
 }
 
-// inherit gives a new link what is held on the one whose place it takes.
+// inherit gives a link what is held on the one whose place it takes, once that
+// is gone. Both may be there for a moment, so it need not be a new one.
 func (l *Links) inherit(k *link, w Link, there map[string]bool) {
-	if k.past != nil {
+	if k.holding() != nil || l.releasing(k) {
 		return
+	}
+	takes := func(h *pd.Held) {
+		k.client, k.started, k.past = nil, false, h // who asked for one asks for this one
 	}
 	takesPlace := func(name, lower string) bool {
 		return !there[name] && name != "" && (name == w.Lower || lower != "" && lower == w.Name)
 	}
 	for name, other := range l.links {
 		if h := other.holding(); h != nil && takesPlace(name, other.Lower) && !l.releasing(other) {
-			k.past, k.since = h, other.since
+			takes(h)
+			k.since = other.since
 			other.down()
 			other.client, other.past, other.since = nil, nil, map[netip.Prefix]time.Time{}
 			l.tell.Held = add(add(l.tell.Held, name), w.Name)
@@ -136,7 +141,7 @@ func (l *Links) inherit(k *link, w Link, there map[string]bool) {
 	}
 	for name, h := range l.held {
 		if takesPlace(name, l.lower[name]) {
-			k.past = h
+			takes(h)
 			delete(l.held, name)
 			l.tell.Held = add(add(l.tell.Held, name), w.Name)
 			return
