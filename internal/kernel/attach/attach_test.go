@@ -376,7 +376,7 @@ func TestRefused(t *testing.T) {
 		"a bridge":       {nic: "br7", words: []string{"is a bridge", "link=br7"}},
 		"a port":         {nic: "port0", words: []string{"belongs to br7", "link=br7"}},
 		"loopback":       {nic: "lo", words: []string{"no Ethernet"}},
-		"networkd":       {run: file("systemd/netif/links/"+index, "ADMIN_STATE=configured\n"), words: []string{"systemd-networkd", "Kind=bridge"}},
+		"networkd":       {run: file("systemd/netif/links/"+index, "ADMIN_STATE=configured\n"), words: []string{"systemd-networkd", "Kind=bridge", "MACAddress=", "IAID=", "networkctl status eth0"}},
 		"NetworkManager": {run: file("NetworkManager/devices/"+index, "[device]\nmanaged=true\n"), words: []string{"NetworkManager", "nmcli connection add type bridge"}},
 		"ifupdown":       {run: file("network/ifstate", "lo=lo\neth0=eth0\n"), words: []string{"ifupdown", "bridge_ports eth0"}},
 	} {
