@@ -20,6 +20,7 @@ import (
 	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/kernel/attach"
 	"github.com/sextant-net/sextant/internal/kernel/hear"
+	"github.com/sextant-net/sextant/internal/kernel/link"
 	"github.com/sextant-net/sextant/internal/kernel/netns"
 	"github.com/sextant-net/sextant/internal/kernel/watch"
 	"github.com/sextant-net/sextant/internal/kernel/wire"
@@ -44,7 +45,7 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 		return wrap("namespaces", err)
 	}
 	defer func() { err = errors.Join(err, spaces.Close()) }()
-	kernel, err := agent.NewKernel(spaces, state)
+	links, err := link.New(spaces, state)
 	if err != nil {
 		return wrap("kernel", err)
 	}
@@ -73,12 +74,16 @@ func agentRole(ctx context.Context, conf config.Config, log *slog.Logger) (err e
 		Dir: translatorDir(conf), Log: log, InNS: func(f func() error) error { return spaces.Do("", f) },
 	})
 	defer func() { err = errors.Join(err, translator.Close()) }()
-	sharer, err := attach.New(spaces, state, attach.Options{})
+	sharer, err := attach.New(spaces, state, attach.Options{Moved: func(from, to string) {
+		if err := links.Follow(from, to); err != nil {
+			log.Warn("original settings not carried over", "from", from, "to", to, "error", err)
+		}
+	}})
 	if err != nil {
 		return wrap("shared NICs", err)
 	}
 	a, err = agent.New(agent.Config{
-		Host: conf.Host, Version: build.Read().Version, Kernel: kernel, Finder: finder, Store: db, StateDir: state,
+		Host: conf.Host, Version: build.Read().Version, Kernel: agent.KernelOf(spaces, links), Finder: finder, Store: db, StateDir: state,
 		InNS: spaces.Do, DUID: serverDUID(conf.Host), Log: log, Ears: ears,
 		Translator: translator, Sharer: sharer, Speaker: wire.New(spaces),
 		Features: list, Foreign: agent.ForeignRules(spaces, log),

@@ -129,6 +129,9 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.UplinkClock == nil {
+		cfg.UplinkClock = uplink.SystemClock
+	}
 	a := &Agent{
 		cfg: cfg, log: cfg.Log, snap: plan.NewSnapshot(cfg.Host), facts: &plan.Facts{}, union: newUnion(), index: newIndex(),
 		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
@@ -396,7 +399,6 @@ func (a *Agent) touch(o vnet.Object) {
 // find takes a finding in; it reports whether everything must be compared.
 func (a *Agent) find(f watch.Change) bool {
 	switch {
-	case f.Facts && a.share.busy: // half moved: they are taken when it is done
 	case f.Facts:
 		a.takeFacts()
 	default:
@@ -409,8 +411,12 @@ func (a *Agent) find(f watch.Change) bool {
 }
 
 // takeFacts marks everything that the new facts change. Ports depend on few of
-// them; fragments that come out the same cost no kernel work.
+// them; fragments that come out the same cost no kernel work. What is half moved
+// between a NIC and its bridge is taken when it is done.
 func (a *Agent) takeFacts() {
+	if a.share.busy {
+		return
+	}
 	old := a.facts
 	now := *a.cfg.Finder.Facts()
 	now.Translator = a.ways64.translator

@@ -29,6 +29,7 @@ type host struct {
 	store *agent.FakeStore
 	state string
 	agent *agent.Agent
+	clock *clocks // nil: the machine's
 	stop  func()
 }
 
@@ -90,6 +91,7 @@ func (h *host) startWith(store agent.Store) {
 		Translator: translator,
 		Host:       "h1", Kernel: kernel, Finder: finder, Store: store, StateDir: h.state, InNS: spaces.Do,
 		DUID: []byte{0, 3, 0, 1, 2, 0, 0, 0, 0, 1}, Log: log, Ears: &agent.Ears{C: l.C, Send: p.Send},
+		Now: h.clock.nowOf(), UplinkClock: h.clock.instantOf(),
 	})
 	if err != nil {
 		h.t.Fatal(err)

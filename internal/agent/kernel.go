@@ -29,6 +29,11 @@ func NewKernel(spaces *netns.Set, stateDir string) (*reconcile.Reconciler[plan.K
 	if err != nil {
 		return nil, err
 	}
+	return KernelOf(spaces, links), nil
+}
+
+// KernelOf is NewKernel for links that others need as well.
+func KernelOf(spaces *netns.Set, links *link.Links) *reconcile.Reconciler[plan.Key, plan.Item] {
 	tables := nft.New(spaces)
 	var layers []reconcile.Layer[plan.Key, plan.Item]
 	for s := plan.StageNetns; s <= plan.StageForward; s++ {
@@ -40,5 +45,5 @@ func NewKernel(spaces *netns.Set, stateDir string) (*reconcile.Reconciler[plan.K
 	}
 	r := reconcile.New(plan.Item.Key, func(i plan.Item) int { return int(i.Stage()) }, layers...)
 	r.Needs(link.Needs, link.Gives)
-	return r, nil
+	return r
 }

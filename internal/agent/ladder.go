@@ -60,8 +60,8 @@ func (a *Agent) askLadder(ctx context.Context) {
 	a.facts.Rungs = a.rungs
 	a.climbAt = time.Time{}
 	a.askAgain(out.Next)
-	if end := a.up.begun.Add(hearFirst); !a.up.begun.IsZero() {
-		a.askAgain(end)
+	if left := a.up.hearing(a.cfg.UplinkClock().Boot); left > 0 {
+		a.askAgain(a.cfg.Now().Add(left))
 	}
 }
 
@@ -81,6 +81,9 @@ func (a *Agent) askAgain(at time.Time) {
 
 // claimPrefixes makes the decision true in the store first, then here.
 func (a *Agent) claimPrefixes(ctx context.Context, out ladder.Output) {
+	if len(out.Claim) == 0 { // nothing held has a deadline
+		a.up.clockSet = 0
+	}
 	if len(out.Claim)+len(out.Release) == 0 {
 		return
 	}
@@ -115,6 +118,7 @@ func (a *Agent) claimPrefixes(ctx context.Context, out ladder.Output) {
 			}
 			continue
 		}
+		a.up.clockSet = 0 // else the store is away, and the deadlines in it are as before
 		a.take(vnet.Update{Put: []vnet.Object{as}})
 	}
 	for i, r := range release {
@@ -143,9 +147,10 @@ func (a *Agent) tellMoves(moves []ladder.Move) {
 
 // ladderInput is what the ladder must know.
 func (a *Agent) ladderInput() ladder.Input {
-	in := ladder.Input{Now: a.cfg.Now(), Host: a.cfg.Host, ULA: a.snap.Installation.ULA, Used: usesOf(a.facts)}
-	in.Uplink, in.Settle, in.Present = a.wayOut(), a.settle(), map[vnet.ID]vnet.Egress{}
-	if !in.Now.Before(a.up.begun.Add(hearFirst)) { // until then every choice is a first one
+	in := ladder.Input{Host: a.cfg.Host, ULA: a.snap.Installation.ULA, Used: usesOf(a.facts)}
+	in.Settle, in.Present = a.settle(), map[vnet.ID]vnet.Egress{}
+	a.atOneMoment(&in)
+	if a.up.hearing(a.cfg.UplinkClock().Boot) == 0 { // until then every choice is a first one
 		for id, r := range a.rungs {
 			in.Present[id] = r.V6
 		}

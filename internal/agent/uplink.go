@@ -15,6 +15,7 @@ import (
 	"github.com/sextant-net/sextant/internal/uplink"
 	"github.com/sextant-net/sextant/internal/uplink/given"
 	"github.com/sextant-net/sextant/internal/uplink/owner"
+	"github.com/sextant-net/sextant/internal/uplink/pd"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -23,13 +24,15 @@ import (
 type uplinks struct {
 	links    *uplink.Links
 	keep     *heldKeeper
-	told     []uplink.Link             // what links was last told
-	asked    map[string]bool           // links that are listened on for as long as they exist
-	heard    map[string]uplink.Facts   // as of the last change: what is held in it is kept on disk
-	since    map[vnet.Family]time.Time // when each family's way out became what it is
+	told     []uplink.Link                 // what links was last told
+	asked    map[string]bool               // links that are listened on for as long as they exist
+	heard    map[string]uplink.Facts       // as of the last change: what is held in it is kept on disk
+	since    map[vnet.Family]time.Duration // when each family's way out became what it is, since boot
 	reported []vnet.Uplink
 	policies map[string]*vnet.UplinkPolicy // of this host, by link
-	begun    time.Time                     // of hearing; zero: it does not yet
+	begun    time.Duration                 // of hearing, since boot; 0: it does not yet
+	clocks   pd.Instant                    // up to when they were followed
+	clockSet time.Duration                 // by how much since the deadlines in the store were written
 }
 
 // hearFirst is for how long after the begin what is held stays although nobody
@@ -38,8 +41,17 @@ type uplinks struct {
 // or three (RFC 9915 section 15: 1, 2 and 4 seconds).
 const hearFirst = 10 * time.Second
 
+// hearing is for how much longer it is too early to know what is offered; 0: it
+// is known.
+func (u *uplinks) hearing(boot time.Duration) time.Duration {
+	if u.begun == 0 {
+		return 0
+	}
+	return max(0, u.begun+hearFirst-boot)
+}
+
 func newUplinks(c *Config) *uplinks {
-	u := &uplinks{keep: newHeldKeeper(c.StateDir, c.Log), asked: map[string]bool{}, heard: map[string]uplink.Facts{}, since: map[vnet.Family]time.Time{}}
+	u := &uplinks{keep: newHeldKeeper(c.StateDir, c.Log), asked: map[string]bool{}, heard: map[string]uplink.Facts{}, since: map[vnet.Family]time.Duration{}}
 	duid := c.UplinkDUID
 	if len(duid) == 0 {
 		duid = keptDUID(c.StateDir, c.Log)
@@ -48,6 +60,7 @@ func newUplinks(c *Config) *uplinks {
 	for name := range held {
 		u.asked[name] = true
 	}
+	u.clocks = c.UplinkClock()
 	u.links = uplink.New(uplink.Config{
 		DUID: duid, Held: held, Log: c.Log.With("part", "uplink"), Clock: c.UplinkClock,
 		InNS: func(f func() error) error { return c.InNS("", f) },
@@ -71,12 +84,12 @@ func (a *Agent) runUplinks(ctx context.Context) (stop func()) {
 // link that has or had a default route, for as long as it exists, and those
 // that somebody wrote a policy for.
 func (a *Agent) setUplinks() {
-	if a.up.begun.IsZero() {
+	if a.up.begun == 0 {
 		if !a.settled {
 			return // what is wished is not known yet: nothing must be given back
 		}
-		a.up.begun = a.cfg.Now()
-		a.askAgain(a.up.begun.Add(hearFirst))
+		a.up.begun = max(a.cfg.UplinkClock().Boot, 1)
+		a.askAgain(a.cfg.Now().Add(hearFirst))
 	}
 	policies := a.up.policies
 	for name := range a.facts.Uplinks {
@@ -270,7 +283,7 @@ func (u *uplinks) newest(link string) uplink.Facts {
 	for _, d := range told.Delegations {
 		for _, n := range now.Delegations {
 			if n.Prefix == d.Prefix && n.From == d.From {
-				d.PreferredUntil, d.ValidUntil = n.PreferredUntil, n.ValidUntil
+				d.Since, d.PreferredUntil, d.ValidUntil = n.Since, n.PreferredUntil, n.ValidUntil
 			}
 		}
 		out.Delegations = append(out.Delegations, d)

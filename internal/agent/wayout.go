@@ -94,7 +94,7 @@ func (a *Agent) tellSwitch(was, now *plan.Facts) {
 		if old == new && was.Links != nil {
 			continue
 		}
-		a.up.since[fam] = a.cfg.Now()
+		a.up.since[fam] = a.cfg.UplinkClock().Boot
 		host := plan.HostOwner(a.cfg.Host)
 		label := map[vnet.Family]string{vnet.IPv4: "IPv4", vnet.IPv6: "IPv6"}[fam]
 		switch {
@@ -109,10 +109,22 @@ func (a *Agent) tellSwitch(was, now *plan.Facts) {
 	}
 }
 
+// atOneMoment reads the clocks and the uplinks for the ladder. Were the wall
+// clock set back between the two, all that is offered would seem over.
+func (a *Agent) atOneMoment(in *ladder.Input) {
+	for {
+		in.Now, in.Uplink = a.cfg.Now(), a.wayOut()
+		a.up.clockSet += a.up.clocks.Follow(a.cfg.UplinkClock())
+		if in.ClockSet = a.up.clockSet; !a.cfg.Now().Round(0).Before(in.Now.Round(0)) {
+			return
+		}
+	}
+}
+
 // wayOut is the host's uplinks as the ladder sees them.
 func (a *Agent) wayOut() ladder.Uplink {
-	u4, u6 := a.facts.Uplink4, a.facts.Uplink6
-	out := ladder.Uplink{V4: u4 != "", V6: u6 != "", Link4: u4, Link6: u6, Since6: a.up.since[vnet.IPv6]}
+	u4, u6, clocks := a.facts.Uplink4, a.facts.Uplink6, a.cfg.UplinkClock()
+	out := ladder.Uplink{V4: u4 != "", V6: u6 != "", Link4: u4, Link6: u6, Since6: clocks.Wall.Add(a.up.since[vnet.IPv6] - clocks.Boot)}
 	for _, p := range a.facts.Uplinks[u6].Addresses {
 		if p.Addr().Is6() {
 			out.Addresses6 = append(out.Addresses6, p)
@@ -130,7 +142,7 @@ func (a *Agent) wayOut() ladder.Uplink {
 		u.Routers = a.up.newest(u6).Routers
 		out.OnLink = ladder.OnLink(u)
 	}
-	hearing := a.cfg.Now().Before(a.up.begun.Add(hearFirst))
+	hearing := a.up.hearing(clocks.Boot) > 0
 	out.UnheardDelegated = hearing && !slices.ContainsFunc(out.Delegated, func(s ladder.Source) bool { return s.Link == "" || s.Link == u6 })
 	out.UnheardOnLink = hearing && len(a.up.newest(u6).Routers) == 0
 	return out

@@ -47,6 +47,7 @@ type decider struct {
 }
 
 func newDecider(in Input) *decider {
+	in.Held = inTime(in.Held, in.ClockSet)
 	d := &decider{in: in, wishes: slices.Clone(in.Wishes), decisions: make(map[vnet.ID]*Decision, len(in.Wishes)), rungs: map[wished]stood{},
 		scopes: map[vnet.Scope]*scope{}, bySubnet: map[vnet.ID]*slot{}, reachOf: map[vnet.ID]*reach{}}
 	if byNetwork := func(a, b Wish) int { return cmp.Compare(a.Network, b.Network) }; !slices.IsSortedFunc(d.wishes, byNetwork) {
@@ -361,6 +362,7 @@ func (d *decider) hold(a vnet.PrefixAssignment, changed bool) {
 
 // output puts everything in order.
 func (d *decider) output() Output {
+	d.claimMoved()
 	d.out.Held = inOrder(d.out.Held)
 	d.out.Claim = inOrder(d.out.Claim)
 	d.out.Release = inOrder(d.out.Release)

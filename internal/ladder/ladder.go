@@ -42,6 +42,9 @@ type Input struct {
 	Wishes []Wish
 	// Held are the assignments of this host; those of others are passed over.
 	Held []vnet.PrefixAssignment
+	// ClockSet is by how much the wall clock was set since Held was written: its
+	// deadlines are of time that passes, and are moved along.
+	ClockSet time.Duration
 	// ULA is the installation's /48.
 	ULA netip.Prefix
 	// Present is the IPv6 rung on which each network of mode auto stood until
@@ -119,8 +122,8 @@ func scopeOr(s vnet.Scope) vnet.Scope {
 // Output is the decision.
 type Output struct {
 	// Held is what the host holds once Claim and Release are done, in the
-	// order of networks, subnets and age. Decide with it as Input.Held, and
-	// all else the same, changes nothing.
+	// order of networks, subnets and age. Decide with it as Input.Held, no
+	// ClockSet and all else the same, changes nothing.
 	Held []vnet.PrefixAssignment
 	// Claim are those of Held that are new (without ID) or changed.
 	Claim []vnet.PrefixAssignment

@@ -54,7 +54,7 @@ func TestNAT64Way(t *testing.T) {
 			w := newWorld()
 			n := w.network("web", tc.v4, tc.v6, func(n *vnet.Network) { n.NAT64, n.DNS.DNS64 = tc.nat64, tc.by })
 			w.subnet(n, "fd12:3456:789a:1::/64", vnet.GuestsSLAACStateful)
-			w.f.Rungs[n.ID] = plan.Rung{V6: tc.rung}
+			w.f.Rungs[n.ID] = plan.Rung{V6: tc.rung, Why4: "nat: the uplink eth0 has IPv4"}
 			w.f.Uplinks["eth0"] = vnet.Uplink{Name: "eth0", V6: true, Routers: tc.heard}
 			if tc.no4 {
 				w.f.Uplink4 = ""
@@ -80,6 +80,9 @@ func TestNAT64Way(t *testing.T) {
 			}
 			if !strings.Contains(f.Why4, tc.why) || tc.why == "" && strings.Contains(f.Why4, "translat") {
 				t.Errorf("why: %q, want %q", f.Why4, tc.why)
+			}
+			if strings.HasSuffix(f.Why4, "; ") || strings.HasPrefix(f.Why4, "; ") || strings.Contains(f.Why4, "; ; ") {
+				t.Errorf("why: %q, with a part that says nothing", f.Why4)
 			}
 			hint := ""
 			for _, p := range f.Problems {

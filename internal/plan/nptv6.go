@@ -138,8 +138,11 @@ func routeInside(s *Snapshot, f *Facts, r *vnet.Router, nets []*vnet.Network, ne
 
 // joinWhy puts two clauses together.
 func joinWhy(a, b string) string {
-	if a == "" {
+	switch {
+	case a == "":
 		return b
+	case b == "":
+		return a
 	}
 	return a + "; " + b
 }

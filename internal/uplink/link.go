@@ -2,10 +2,13 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sextant-net/sextant/internal/uplink/given"
 	"github.com/sextant-net/sextant/internal/uplink/pd"
@@ -135,7 +138,11 @@ func (l *Links) open(k *link, now pd.Instant) {
 		return err
 	})
 	problem := ""
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		// The link is gone, and whoever says which there are has yet to notice.
+		l.cfg.Log.Debug("listening on an uplink", "link", k.Name, "err", err)
+	case err != nil:
 		problem = fmt.Sprintf("cannot listen on %s: %v", k.Name, err)
 	}
 	if problem != k.problem {
@@ -173,8 +180,7 @@ func (k *link) delegations() []vnet.Delegation {
 
 // compare finds out whether the delegations are other ones than those that
 // were told of: refreshed lifetimes are no news.
-func (l *Links) compare(k *link) {
-	now := l.cfg.Clock().Wall
+func (l *Links) compare(k *link, now time.Time) {
 	if h := k.holding(); h != nil {
 		for p := range k.since {
 			if !slices.ContainsFunc(h.Prefixes, func(q pd.Prefix) bool { return q.Prefix == p }) {

@@ -66,7 +66,7 @@ type Links struct {
 	table *ra.Table
 	held  map[string]*pd.Held // of links that are not there now
 	lower map[string]string   // theirs, of those that had one
-	last  pd.Instant          // of the last work
+	last  pd.Instant          // up to when the clocks were followed
 	tell  tellable
 	port  int           // the bound UDP port; -1: not bound
 	look  time.Duration // when to look next for others who have it
@@ -86,7 +86,7 @@ func New(cfg Config) *Links {
 	l := &Links{
 		cfg: cfg, out: make(chan Change), wake: make(chan struct{}, 1),
 		links: map[string]*link{}, table: ra.New(), held: map[string]*pd.Held{}, lower: map[string]string{}, port: -1,
-		tell: tellable{rate: bucket{rate: tellRate, burst: tellBurst}},
+		tell: tellable{rate: bucket{rate: tellRate, burst: tellBurst}}, last: cfg.Clock(),
 	}
 	maps.Copy(l.held, cfg.Held)
 	return l
@@ -97,6 +97,7 @@ func New(cfg Config) *Links {
 func (l *Links) Set(wishes []Link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.now()
 	there := map[string]bool{}
 	for _, w := range wishes {
 		there[w.Name] = true
@@ -105,8 +106,8 @@ func (l *Links) Set(wishes []Link) {
 		k := l.links[w.Name]
 		if k == nil {
 			k = l.newLink(w.Name)
-			l.inherit(k, w, there)
 		}
+		l.inherit(k, w, there)
 		l.change(k, w)
 	}
 	for name, k := range l.links {
@@ -117,17 +118,22 @@ func (l *Links) Set(wishes []Link) {
 	l.poke()
 }
 
-// inherit gives a new link what is held on the one whose place it takes.
+// inherit gives a link what is held on the one whose place it takes, once that
+// is gone. Both may be there for a moment, so it need not be a new one.
 func (l *Links) inherit(k *link, w Link, there map[string]bool) {
-	if k.past != nil {
+	if k.holding() != nil || l.releasing(k) {
 		return
+	}
+	takes := func(h *pd.Held) {
+		k.client, k.started, k.past = nil, false, h // who asked for one asks for this one
 	}
 	takesPlace := func(name, lower string) bool {
 		return !there[name] && name != "" && (name == w.Lower || lower != "" && lower == w.Name)
 	}
 	for name, other := range l.links {
 		if h := other.holding(); h != nil && takesPlace(name, other.Lower) && !l.releasing(other) {
-			k.past, k.since = h, other.since
+			takes(h)
+			k.since = other.since
 			other.down()
 			other.client, other.past, other.since = nil, nil, map[netip.Prefix]time.Time{}
 			l.tell.Held = add(add(l.tell.Held, name), w.Name)
@@ -136,7 +142,7 @@ func (l *Links) inherit(k *link, w Link, there map[string]bool) {
 	}
 	for name, h := range l.held {
 		if takesPlace(name, l.lower[name]) {
-			k.past = h
+			takes(h)
 			delete(l.held, name)
 			l.tell.Held = add(add(l.tell.Held, name), w.Name)
 			return
@@ -185,10 +191,12 @@ func (l *Links) remove(k *link) {
 // receives is gathered into one change.
 func (l *Links) Changed() <-chan Change { return l.out }
 
-// Facts returns what is known of a link, with the newest deadlines.
+// Facts returns what is known of a link, with the newest deadlines: those of
+// the wall clock as it is now.
 func (l *Links) Facts(name string) Facts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.now()
 	k := l.links[name]
 	if k == nil {
 		return Facts{}
@@ -200,6 +208,7 @@ func (l *Links) Facts(name string) Facts {
 func (l *Links) Held(name string) *pd.Held {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.now()
 	if k := l.links[name]; k != nil {
 		return k.holding()
 	}
@@ -286,10 +295,6 @@ func (l *Links) poke() {
 // the port that is held.
 const lookForOthers = 2 * time.Second
 
-// resumed is a gap between two moments of work that no load explains: the
-// process was frozen, or the host slept.
-const resumed = 15 * time.Second
-
 // work does what is due, and returns in how long it wants to be called again.
 func (l *Links) work(now pd.Instant) time.Duration {
 	l.follow(now)
@@ -306,13 +311,13 @@ func (l *Links) work(now pd.Instant) time.Duration {
 	}
 	for _, k := range slices.SortedFunc(maps.Values(l.links), func(a, b *link) int { return cmp.Compare(a.Name, b.Name) }) {
 		if k.Name == "" {
-			l.compare(k)
+			l.compare(k, now.Wall)
 			continue
 		}
 		l.open(k, now)
 		l.solicit(k, now)
 		l.ask(k, now)
-		l.compare(k)
+		l.compare(k, now.Wall)
 		asking = asking || k.client != nil
 		sooner(k.next(now))
 	}
@@ -329,31 +334,4 @@ func (l *Links) work(now pd.Instant) time.Duration {
 		})
 	}
 	return max(next-now.Boot, time.Millisecond)
-}
-
-// follow finds out whether the wall clock was set, and whether time has passed
-// without us.
-func (l *Links) follow(now pd.Instant) {
-	was := l.last
-	if was.Wall.IsZero() {
-		l.last = now
-		return
-	}
-	passed := now.Boot - was.Boot
-	jump := now.Wall.Sub(was.Wall) - passed
-	if jump.Abs() >= 2*time.Second {
-		l.table.Shift(jump)
-		l.last = now
-	} else { // many small steps are a jump, too
-		l.last = pd.Instant{Wall: was.Wall.Add(passed), Boot: now.Boot}
-	}
-	if passed < resumed {
-		return
-	}
-	l.cfg.Log.Info("time has passed without us: uplinks are looked at again", "time", passed)
-	for _, k := range l.links {
-		if k.hear != nil {
-			k.confirm(now)
-		}
-	}
 }

@@ -40,6 +40,9 @@ func TestLower(t *testing.T) {
 	w.host.Run("sh", "-c", "ip link set up0 down; ip link set up0 name br0; ip link set br0 up")
 	bridge := w.link
 	bridge.Name, bridge.Lower = "br0", "up0"
+	was := w.link
+	was.Up = false
+	w.Set([]Link{bridge, was}) // for a moment both are there
 	w.Set([]Link{bridge})
 	held("br0", "2001:db8:100::/56")
 	if d := w.Facts("br0").Delegations[0]; !d.Since.Equal(since) {

@@ -208,7 +208,7 @@ func (l *Links) heardAdvertisement(k *link, s *packetSocket, b []byte, r receive
 	if k.hear != s || len(b) < headerSize {
 		return
 	}
-	now := l.cfg.Clock()
+	now := l.now()
 	rate := &k.fresh
 	if l.table.Knows(k.Name, netip.AddrFrom16([16]byte(b[8:24]))) {
 		rate = &k.known
@@ -220,7 +220,6 @@ func (l *Links) heardAdvertisement(k *link, s *packetSocket, b []byte, r receive
 	if err != nil {
 		return
 	}
-	l.follow(now)
 	news, notes, err := l.table.Hear(k.Name, p.from, p.hopLimit, r.mac, p.payload, now.Wall)
 	if err != nil {
 		l.cfg.Log.Debug("router advertisement", "link", k.Name, "err", err)
@@ -242,7 +241,7 @@ func (l *Links) heardAdvertisement(k *link, s *packetSocket, b []byte, r receive
 func (l *Links) heardAnswer(k *link, s *packetSocket, b []byte, r received) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.cfg.Clock()
+	now := l.now()
 	if k.talk != s || k.client == nil || !k.started && k.client.State() != pd.Releasing || !k.answers.take(now.Boot) {
 		return
 	}

@@ -19,7 +19,7 @@ type DHCPPolicy struct {
 	Probe       *bool          `json:"probe,omitempty" doc:"look whether a free IPv4 address answers before it is offered; default true"`
 	Preference  int            `json:"preference,omitempty" doc:"of this server among others, 0 to 255 (DHCPv6 option 7)"`
 	Preferred   Duration       `json:"preferred,omitempty" doc:"preferred lifetime of IPv6 leases; default 5/8 of leaseTime"`
-	Renew       Duration       `json:"renew,omitempty" doc:"T1, when guests renew; default half of the lifetime"`
+	Renew       Duration       `json:"renew,omitempty" doc:"T1, when guests renew; default half of the lifetime, with IPv6 prefixes that follow an uplink 5m at most"`
 	Rebind      Duration       `json:"rebind,omitempty" doc:"T2, when guests ask any server; default 4/5 (IPv6) or 7/8 (IPv4) of the lifetime"`
 	Refresh     Duration       `json:"refresh,omitempty" doc:"when guests that only took options ask again (DHCPv6 option 32); default leaseTime"`
 	V6Only      *Duration      `json:"v6only,omitempty" doc:"guests that can do without IPv4 do so for this long (RFC 8925); default they are not told to"`

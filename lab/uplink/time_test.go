@@ -105,9 +105,9 @@ func TestClockJumps(t *testing.T) {
 	old := w.holds("default", pool1, "active")
 	w.usable(alpha, old)
 	conn := w.hold(alpha, topo.Server6)
-	for _, by := range []string{"+1 day", "-2 days", "+1 day"} {
+	for i, by := range []string{"+1 day", "-2 days", "+1 day"} {
 		w.sh("date -s '" + by + "' >/dev/null")
-		w.sh("sextant network set default description='set " + strings.TrimLeft(by, "+-") + "'") // something to do
+		w.sh(fmt.Sprintf("sextant network set default leaseTime=%dh", 10+i)) // something to do
 		w.stands("default", "delegated", pool1.String())
 		if now := w.holds("default", pool1, "active"); now != old {
 			t.Errorf("%s: default has %v, before %v", by, now, old)

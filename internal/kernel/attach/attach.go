@@ -17,14 +17,16 @@ import (
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
-// Options are what tests put in the place of the host's own.
+// Options are what tests put in the place of the host's own, and who is told.
 type Options struct {
 	Run  fs.FS  // /run, where programs say what they manage
 	Proc fs.FS  // /proc, where DHCP clients are found
 	Boot string // the kernel's boot_id
 	// Step is called after each step; its error has everything moved back.
 	Step func(name string) error
-	Now  func() time.Time
+	// Moved is called when a link has the settings of another one.
+	Moved func(from, to string)
+	Now   func() time.Time
 	// SinceBoot is the time since the host was started, sleep included.
 	SinceBoot func() time.Duration
 }
@@ -51,6 +53,9 @@ func New(spaces *netns.Set, dir string, opt Options) (*Host, error) {
 	}
 	if opt.Step == nil {
 		opt.Step = func(string) error { return nil }
+	}
+	if opt.Moved == nil {
+		opt.Moved = func(string, string) {}
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -90,7 +95,7 @@ func (h *Host) Share(ctx context.Context, nic string, until time.Time) error {
 		return err
 	}
 	e := &entry{Phase: phaseMoving, Bridge: BridgeName(nic, taken(c)), Index: d.index, MAC: d.mac, Until: until, Clock: h.clockAt(until)}
-	if e.Was, err = readState(c, d.index, nic); err != nil {
+	if e.Was, err = h.read(c, d.index, nic); err != nil {
 		return kernelError("read what "+nic+" carries", err)
 	}
 	if err := steady(nic, e.Was); err != nil {
@@ -101,7 +106,7 @@ func (h *Host) Share(ctx context.Context, nic string, until time.Time) error {
 	if err != nil {
 		return kernelError("ask the gateways on "+nic, err)
 	}
-	if e.Was, err = readState(c, d.index, nic); err != nil { // with who has answered just now
+	if e.Was, err = h.read(c, d.index, nic); err != nil { // with who has answered just now
 		return kernelError("read what "+nic+" carries", err)
 	}
 	h.rec.NICs[nic] = e
@@ -255,6 +260,7 @@ func (h *Host) onto(ctx context.Context, nic device, e *entry, answered map[neti
 		{"rules", func() error { return moveRules(c, e.Was, s) }},
 		{"stripped", func() error { return strip(c, e.Was, nic.index) }},
 		{"settled", func() error {
+			h.opt.Moved(nic.name, b.name)
 			return h.spaces.Do("", func() error { settle(b.name, e.Settings); return quiet(nic.name) })
 		}},
 		{"verified", func() error { return h.verify(ctx, c, e.Was, s, answered) }},
@@ -313,7 +319,10 @@ func (h *Host) backTo(nic string, e *entry) error {
 	carried := &state{}
 	s := swap{b.index, d.index, e.Bridge, nic}
 	if bridged {
-		if carried, err = readState(c, b.index, e.Bridge); err != nil {
+		if carried, err = h.read(c, b.index, e.Bridge); err != nil {
+			return err
+		}
+		if err := h.takeSettings(e); err != nil {
 			return err
 		}
 		for i, m := range carried.Routes {
@@ -323,6 +332,21 @@ func (h *Host) backTo(nic string, e *entry) error {
 		}
 	}
 	return h.giveBack(c, d, e, carried, s, bridged)
+}
+
+// takeSettings has the NIC get back what is set for the bridge now: somebody may
+// have changed it since. That of an attempt that was not finished is not whole.
+func (h *Host) takeSettings(e *entry) error {
+	if e.Was != nil {
+		return nil
+	}
+	var now map[string]string
+	_ = h.spaces.Do("", func() error { now = readSettings(e.Bridge); return nil })
+	if len(now) == 0 || maps.Equal(now, e.Settings) {
+		return nil
+	}
+	e.Settings = now
+	return h.rec.save(h.dir)
 }
 
 func (h *Host) giveBack(c *netns.Conn, nic device, e *entry, carried *state, s swap, bridged bool) error {
@@ -360,6 +384,7 @@ func (h *Host) giveBack(c *netns.Conn, nic device, e *entry, carried *state, s s
 	if err := h.opt.Step("removed"); err != nil {
 		return err
 	}
+	h.opt.Moved(e.Bridge, nic.name)
 	return h.spaces.Do("", func() error { settle(nic.name, e.Settings); return nil })
 }
 

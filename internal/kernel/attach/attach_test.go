@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -128,6 +130,30 @@ func TestShare(t *testing.T) {
 	}
 }
 
+// TestSettings: the NIC gets back what is set for the bridge by then, and who
+// has recorded settings hears of each move.
+func TestSettings(t *testing.T) {
+	w := newWorld(t, "eth0")
+	w.host.Run("sysctl", "-qw", "net.ipv4.conf.eth0.forwarding=1", "net.ipv6.conf.eth0.accept_ra=2")
+	var moved []string
+	opt := attach.Options{Moved: func(from, to string) {
+		// It has them already.
+		moved = append(moved, from+" "+to+" "+strings.TrimSpace(w.host.Run("sysctl", "-n", "net.ipv4.conf."+to+".forwarding")))
+	}}
+	h := w.attach(opt)
+	w.share(h, time.Time{})
+	w.host.Run("sysctl", "-qw", "net.ipv4.conf.br-eth0.forwarding=0", "net.ipv6.conf.br-eth0.accept_ra=1", "net.ipv4.conf.br-eth0.rp_filter=2")
+	if err := h.Unshare("eth0", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.host.Run("sysctl", "-n", "net.ipv4.conf.eth0.forwarding", "net.ipv6.conf.eth0.accept_ra", "net.ipv4.conf.eth0.rp_filter", "net.ipv6.conf.eth0.autoconf"); got != "0\n1\n2\n1\n" {
+		t.Errorf("the NIC has %q", got)
+	}
+	if want := []string{"eth0 br-eth0 1", "br-eth0 eth0 0"}; !slices.Equal(moved, want) {
+		t.Errorf("told %q, want %q", moved, want)
+	}
+}
+
 // TestAdvertised: on the bridge, the router's advertisements go on to be heard:
 // its routes are refreshed, and go when it says so.
 func TestAdvertised(t *testing.T) {
@@ -145,6 +171,33 @@ func TestAdvertised(t *testing.T) {
 	netnstest.Eventually(t, 20*time.Second, "one default route, and one only", func() error {
 		if n := strings.Count(w.host.Run("ip", "-6", "route", "show", "default"), "default"); n != 1 {
 			return fmt.Errorf("%d default routes:\n%s", n, w.look())
+		}
+		return nil
+	})
+}
+
+// TestAdvertisedBack: after the way there and back the router's routes are still
+// the kernel's: they have an end, and go when the router takes its leave.
+func TestAdvertisedBack(t *testing.T) {
+	w := newWorld(t, "eth0")
+	h := w.attach(attach.Options{})
+	for range 2 {
+		w.share(h, time.Time{})
+		if err := h.Unshare("eth0", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dst := range []string{"default", "2001:db8:77::/48"} {
+		if out := w.host.Run("ip", "-6", "route", "show", dst); strings.Count(out, " via ") != 1 || !strings.Contains(out, "expires") {
+			t.Errorf("%s:\n%s", dst, out)
+		}
+	}
+	if err := w.radvd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	netnstest.Eventually(t, 10*time.Second, "the router's routes are gone", func() error {
+		if out := w.host.Run("ip", "-6", "route"); strings.Contains(out, "default via fe80:") || strings.Contains(out, "2001:db8:77::/48") {
+			return errors.New(out)
 		}
 		return nil
 	})
@@ -323,7 +376,7 @@ func TestRefused(t *testing.T) {
 		"a bridge":       {nic: "br7", words: []string{"is a bridge", "link=br7"}},
 		"a port":         {nic: "port0", words: []string{"belongs to br7", "link=br7"}},
 		"loopback":       {nic: "lo", words: []string{"no Ethernet"}},
-		"networkd":       {run: file("systemd/netif/links/"+index, "ADMIN_STATE=configured\n"), words: []string{"systemd-networkd", "Kind=bridge"}},
+		"networkd":       {run: file("systemd/netif/links/"+index, "ADMIN_STATE=configured\n"), words: []string{"systemd-networkd", "Kind=bridge", "MACAddress=", "IAID=", "networkctl status eth0"}},
 		"NetworkManager": {run: file("NetworkManager/devices/"+index, "[device]\nmanaged=true\n"), words: []string{"NetworkManager", "nmcli connection add type bridge"}},
 		"ifupdown":       {run: file("network/ifstate", "lo=lo\neth0=eth0\n"), words: []string{"ifupdown", "bridge_ports eth0"}},
 	} {

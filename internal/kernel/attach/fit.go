@@ -63,7 +63,7 @@ func (h *Host) unmanaged(d device) error {
 	switch {
 	case says(h.opt.Run, "systemd/netif/links/"+index, "ADMIN_STATE=", "configured", "configuring", "degraded", "pending", "initialized"):
 		return refuse("%s is managed by systemd-networkd, which would move its addresses back", d.name).
-			WithHint("make a bridge in /etc/systemd/network: a .netdev with Kind=bridge and MACAddress=%s, a .network for it with what %s's has, and Bridge= in %s's; then `networkctl reload`. Networks share any bridge: link=BRIDGE", d.mac, d.name, d.name)
+			WithHint("make a bridge in /etc/systemd/network: a .netdev with Kind=bridge and MACAddress=%s, a .network for it with what %s's has, and Bridge= in %s's; then `networkctl reload`. By DHCP the address stays if the bridge's [DHCPv4] has IAID= as `networkctl status %s` shows it now. Networks share any bridge: link=BRIDGE", d.mac, d.name, d.name, d.name)
 	case says(h.opt.Run, "NetworkManager/devices/"+index, "managed=", "true", "1", "yes"):
 		return refuse("%s is managed by NetworkManager, which would move its addresses back", d.name).
 			WithHint("nmcli connection add type bridge ifname br0 con-name br0 bridge.stp no bridge.mac-address %s && nmcli connection add type ethernet ifname %s master br0 con-name br0-port && nmcli connection up br0-port. Networks share any bridge: link=br0", d.mac, d.name)

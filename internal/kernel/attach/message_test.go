@@ -1,6 +1,8 @@
 package attach
 
 import (
+	"maps"
+	"net/netip"
 	"testing"
 	"testing/fstest"
 
@@ -86,13 +88,39 @@ func TestClientOf(t *testing.T) {
 	}
 }
 
+// exampleFlags is what the kernel says of a route from an advertisement, of one
+// by hand and of one over another link.
+const exampleFlags = `00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000001 00000000 00450003     eth0
+20010db8007700000000000000000000 30 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000001 00000000 00c40003     eth0
+20010db8000500000000000000000000 30 00000000000000000000000000000000 00 20010db8000100000000000000000001 00000005 00000001 00000000 00000003     eth0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000002 00000400 00000001 00000000 00450003     eth1
+`
+
+// TestAdvertisedIn: the kernel's own routes are known by their flags.
+func TestAdvertisedIn(t *testing.T) {
+	router := netip.MustParseAddr("fe80::1")
+	want := map[ownRoute]bool{
+		{netip.MustParsePrefix("::/0"), router, 1024}:             true,
+		{netip.MustParsePrefix("2001:db8:77::/48"), router, 1024}: true,
+	}
+	if got := advertisedIn(exampleFlags, "eth0"); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 // FuzzFiles: what other programs write under /run and /proc.
 func FuzzFiles(f *testing.F) {
 	f.Add("ADMIN_STATE=configured\n", "eth0")
-	f.Fuzz(func(_ *testing.T, text, nic string) {
+	f.Add(exampleFlags, "eth0")
+	f.Fuzz(func(t *testing.T, text, nic string) {
 		root := fstest.MapFS{"network/ifstate": {Data: []byte(text)}}
 		says(root, "network/ifstate", "ADMIN_STATE=", "configured")
 		interfaces(root, nic)
 		clientOf(text, nic)
+		for r := range advertisedIn(text, nic) {
+			if !r.dst.IsValid() || !r.gateway.Is6() {
+				t.Errorf("%v", r)
+			}
+		}
 	})
 }

@@ -211,6 +211,9 @@ func strip(c *netns.Conn, from *state, index int) error {
 			here := swap{fromIndex: index, toIndex: index}
 			m, err := moveRoute(r.msg, here)
 			if err == nil {
+				if r.advertised() {
+					m[routeProtocol] = 0 // the kernel may say another one, see markAdvertised
+				}
 				err = gone(send(c, unix.RTM_DELROUTE, 0, m))
 			}
 			errs = append(errs, err)

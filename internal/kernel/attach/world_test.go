@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -28,6 +29,7 @@ type world struct {
 	nic    string
 	state  string
 	set    *netns.Set
+	radvd  *exec.Cmd
 }
 
 const (
@@ -63,7 +65,7 @@ func newWorld(t *testing.T, nic string) *world {
 		t.Fatal(err)
 	}
 	w.host.Run("sysctl", "-qw", "net.ipv6.conf."+nic+".accept_ra_rt_info_max_plen=64")
-	w.router.Start("radvd", "--nodaemon", "--logmethod=stderr", "--config="+conf, "--pidfile="+filepath.Join(dir, "pid"))
+	w.radvd = w.router.Start("radvd", "--nodaemon", "--logmethod=stderr", "--config="+conf, "--pidfile="+filepath.Join(dir, "pid"))
 	netnstest.Eventually(t, 10*time.Second, "the host hears radvd", func() error {
 		out, err := w.host.Try("ping", "-6", "-c1", "-W1", "2001:db8:ffff::1")
 		now := w.host.Run("ip", "-6", "address")

@@ -59,5 +59,6 @@
 // Guests that accept it are told to renew at once when a prefix or an option
 // changes (Reconfigure, RFC 9915 section 18.3.11, by its key protocol). Their
 // keys follow from a secret of the process, so those of an earlier process come
-// at T1.
+// at T1. So do the many clients that do not accept it; where prefixes follow an
+// uplink T1 is therefore a few minutes.
 package dhcp6

@@ -142,6 +142,17 @@ func TestRepetitionIsNotClaimed(t *testing.T) {
 	if f.ask(m); len(f.claims) != 3 {
 		t.Error("a new name was not written down")
 	}
+	// Renewals that come every few minutes are not written down each time.
+	moves := service()
+	moves.Moves = true
+	f.Set(moves)
+	for i, want := range []int{3, 4} {
+		f.now = f.now.Add(time.Hour / 20)
+		if got := f.ask(m); len(f.claims) != want {
+			t.Errorf("renewal %d where prefixes move: %d claims, want %d: %s", i, len(f.claims), want, got)
+		}
+	}
+	f.Set(service())
 	f.SetGuest(guest(1, "2001:db8:1::11"))
 	for i := range 5 {
 		f.ask(msg{kind: dhcpv6.MessageTypeRequest, server: true, duid: duidLL(mac(1)), ias: []string{"1"}, xid: byte(1 + i)})

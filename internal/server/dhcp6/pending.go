@@ -107,11 +107,15 @@ func (e *engine) bind(r *request, c *client, answers []answer, now time.Time) dh
 }
 
 // isSettled reports whether a lease is durable for about as long already. The
-// client is then told what is left of it.
+// client is then told what is left of it. Where guests renew far more often than
+// their leases need it (renewMoving), about is a sixteenth.
 func (e *engine) isSettled(l *vnet.Lease, client string, g *give, now time.Time) bool {
-	en := e.Table().At(l.Address)
+	en, about := e.Table().At(l.Address), g.valid/16
+	if !e.Service().Moves {
+		about = min(settled, about)
+	}
 	if en == nil || en.State != lease.Bound || !e.Table().IsOf(en, client) || en.Lease.Length() != l.Length ||
-		l.Expires.Sub(en.Until()) > min(settled, g.valid/16) {
+		l.Expires.Sub(en.Until()) > about {
 		return false
 	}
 	o := en.Lease

@@ -92,7 +92,7 @@ func (c *Client) move(to State, why string) {
 // restart, a resume, or when the link was somewhere else meanwhile (RFC 9915
 // section 18.2.12).
 func (c *Client) Start(now Instant) Step {
-	out := Step{Changed: c.follow(now)}
+	out := Step{Changed: c.Follow(now)}
 	if c.held != nil && c.held.valid(now.Wall) {
 		c.begin(Rebinding, confirming, now.Boot, "what is held is to be confirmed")
 		return out.and(c.Tick(now))
@@ -105,35 +105,21 @@ func (c *Client) Start(now Instant) Step {
 	return out
 }
 
-// follow keeps what is held by the time since boot: when somebody sets the
+// Follow keeps what is held by the time since boot: when somebody sets the
 // wall clock, its deadlines are moved with it. It reports whether they were.
-func (c *Client) follow(now Instant) bool {
-	was := c.base
-	c.base = now
-	if c.held == nil || was.Wall.IsZero() {
+// Every step does so; before Held is read between two steps, it is asked for.
+func (c *Client) Follow(now Instant) bool {
+	if c.held == nil || c.base.Wall.IsZero() {
+		c.base = now
 		return false
 	}
-	jump := now.Wall.Sub(was.Wall) - (now.Boot - was.Boot)
-	if jump.Abs() < leastJump {
-		c.base = Instant{was.Wall.Add(now.Boot - was.Boot), now.Boot} // many small steps are a jump, too
+	jump := c.base.Follow(now)
+	if jump == 0 {
 		return false
 	}
-	shift := func(t *time.Time) {
-		if !t.IsZero() {
-			*t = t.Add(jump)
-		}
-	}
-	shift(&c.held.Renew)
-	shift(&c.held.Rebind)
-	for i := range c.held.Prefixes {
-		shift(&c.held.Prefixes[i].Preferred)
-		shift(&c.held.Prefixes[i].Valid)
-	}
+	c.held = c.held.Shifted(jump)
 	return true
 }
-
-// leastJump is by how much the clocks may differ before one was set.
-const leastJump = 2 * time.Second
 
 // solicit starts over; what is held stays so until another is given.
 func (c *Client) solicit(now Instant, why string) {
@@ -161,7 +147,7 @@ func (c *Client) Stop() {
 
 // Release gives back what is held (section 18.2.7).
 func (c *Client) Release(now Instant) Step {
-	c.follow(now)
+	c.Follow(now)
 	if c.held == nil {
 		c.Stop()
 		return Step{}
@@ -200,7 +186,7 @@ func (c *Client) Deadline(now Instant) (at time.Duration, ok bool) {
 
 // Tick does what is due.
 func (c *Client) Tick(now Instant) Step {
-	out := Step{Changed: c.follow(now)}
+	out := Step{Changed: c.Follow(now)}
 	if c.expire(now, &out) {
 		return out
 	}
@@ -301,7 +287,7 @@ func (c *Client) Receive(b []byte, now Instant) (Step, error) {
 	if err != nil {
 		return Step{}, err
 	}
-	out := Step{Changed: c.follow(now)}
+	out := Step{Changed: c.Follow(now)}
 	if a.solMaxRT > 0 {
 		c.solMaxRT = a.solMaxRT
 	}

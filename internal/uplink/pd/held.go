@@ -12,6 +12,22 @@ type Instant struct {
 	Boot time.Duration // since boot, sleep included
 }
 
+// leastJump is by how much the clocks may differ before one was set.
+const leastJump = 2 * time.Second
+
+// Follow brings the instant up to a later one, and returns by how much the wall
+// clock was set meanwhile; 0: not that one could say so. Many small steps are a
+// jump, too.
+func (i *Instant) Follow(now Instant) (jump time.Duration) {
+	passed := now.Boot - i.Boot
+	if jump = now.Wall.Sub(i.Wall) - passed; jump.Abs() < leastJump {
+		*i = Instant{i.Wall.Add(passed), now.Boot}
+		return 0
+	}
+	*i = now
+	return jump
+}
+
 // Held is what a provider has delegated.
 type Held struct {
 	Server   []byte // the delegating router's DUID
@@ -38,6 +54,25 @@ func (h *Held) clone() *Held {
 	c := *h
 	c.Server, c.Prefixes = slices.Clone(h.Server), slices.Clone(h.Prefixes)
 	return &c
+}
+
+// Shifted returns a copy whose moments are moved with a wall clock that somebody
+// set.
+func (h *Held) Shifted(by time.Duration) *Held {
+	c := h.clone()
+	if c == nil {
+		return nil
+	}
+	moments := []*time.Time{&c.Renew, &c.Rebind}
+	for i := range c.Prefixes {
+		moments = append(moments, &c.Prefixes[i].Preferred, &c.Prefixes[i].Valid)
+	}
+	for _, m := range moments {
+		if !m.IsZero() {
+			*m = m.Add(by)
+		}
+	}
+	return c
 }
 
 // valid drops the prefixes whose time is over, and reports whether any is left.
