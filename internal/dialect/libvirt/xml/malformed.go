@@ -14,14 +14,10 @@ func (r *reader) line(offset int) int { return 1 + strings.Count(r.source[:offse
 // wrong, the line, and an arrow below the place (catchXMLError in virxml.c).
 func (r *reader) malformed(offset int, format string, args ...any) error {
 	begin := offset
-	for begin > 0 && (begin == len(r.source) || r.source[begin] == '\n' || r.source[begin] == '\r') {
+	for begin > 0 && begin < len(r.source) && strings.ContainsRune("\r\n", rune(r.source[begin])) {
 		begin--
 	}
-	if i := strings.LastIndexAny(r.source[:min(begin+1, len(r.source))], "\r\n"); i >= 0 {
-		begin = i + 1
-	} else {
-		begin = 0
-	}
+	begin = 1 + strings.LastIndexAny(r.source[:min(begin+1, len(r.source))], "\r\n")
 	text := r.source[begin:]
 	if i := strings.IndexAny(text, "\r\n"); i >= 0 {
 		text = text[:i]
@@ -32,7 +28,10 @@ func (r *reader) malformed(offset int, format string, args ...any) error {
 		}
 		return '-'
 	}, asciiOnly(text[:max(0, min(offset-begin, len(text)))])) + "^"
-	return failFrom(DomainXML, CodeXMLDetail, "at line %d: %s\n%s\n%s", r.line(offset), fmt.Sprintf(format, args...), text, arrow)
+	if text == "" {
+		text = "(null)" // as C prints it
+	}
+	return fail(CodeXMLDetail, "at line %d: %s\n%s\n%s", r.line(offset), fmt.Sprintf(format, args...), text, arrow)
 }
 
 // asciiOnly has one letter for each byte, as the arrow counts.
@@ -56,7 +55,9 @@ func (r *reader) syntax(err error, start int) error {
 		text = s.Msg
 	}
 	end := min(int(r.dec.InputOffset()), len(r.source))
-	switch {
+	switch name := startTag(r.source[start:]); {
+	case text == "unexpected EOF" && name != "":
+		return r.malformed(end, "Couldn't find end of Start Tag %s line %d", name, r.line(start))
 	case text == "unexpected EOF" && r.at != nil && start == len(r.source):
 		return r.malformed(end, "Premature end of data in tag %s line %d", r.at.fullName(), r.at.line)
 	case r.root == nil && !strings.HasPrefix(strings.TrimLeft(r.source, " \t\r\n"), "<"):
@@ -65,4 +66,16 @@ func (r *reader) syntax(err error, start int) error {
 		return r.malformed(start, "Extra content at the end of the document")
 	}
 	return r.malformed(end, "%s", text)
+}
+
+// startTag is the name of the tag that s begins with, "" if there is none.
+func startTag(s string) string {
+	s, ok := strings.CutPrefix(s, "<")
+	if i := strings.IndexAny(s, " \t\r\n/>="); i >= 0 {
+		s = s[:i]
+	}
+	if !ok || s == "" || strings.ContainsAny(s[:1], "!?") {
+		return ""
+	}
+	return s
 }

@@ -1,6 +1,7 @@
 package xml
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -110,7 +111,7 @@ func (n *node) dumpElement(b *strings.Builder, level int, format bool) {
 		b.WriteString(`="` + dumpAttr.Replace(d.value) + `"`)
 	}
 	for _, a := range n.attrs {
-		b.WriteString(" " + a.fullName() + `="` + dumpAttr.Replace(a.value) + `"`)
+		b.WriteString(" " + a.fullName() + `="` + dumpLetters(dumpAttr.Replace(a.value)) + `"`)
 	}
 	if len(n.children) == 0 {
 		b.WriteString("/>")
@@ -135,3 +136,17 @@ var (
 	dumpText = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#13;")
 	dumpAttr = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\n", "&#10;", "\t", "&#9;", "\r", "&#13;")
 )
+
+// dumpLetters writes what is not ASCII by its number, as libxml2 does in
+// attributes of documents that name no encoding.
+func dumpLetters(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r < 0x80 {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "&#x%X;", r)
+		}
+	}
+	return b.String()
+}

@@ -373,3 +373,19 @@ func newMAC() string {
 	_, _ = rand.Read(m[3:])
 	return formatMAC(m)
 }
+
+// The ports that NAT uses if nothing is said of them.
+const (
+	firstNATPort = 1024
+	lastNATPort  = 65535
+)
+
+// Running returns the form in which the network runs: what libvirt fills in at
+// its start is written down.
+func (n *Network) Running() *Network {
+	c := *n
+	if t := &c.Forward.NAT; c.Forward.Mode == ModeNAT && t.PortStart == 0 && t.PortEnd == 0 {
+		t.PortStart, t.PortEnd = firstNATPort, lastNATPort
+	}
+	return &c
+}

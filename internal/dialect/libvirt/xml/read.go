@@ -44,7 +44,7 @@ func read(source, root string) (*node, error) {
 	switch {
 	case r.at != nil:
 		return nil, r.malformed(len(source), "Premature end of data in tag %s line %d", r.at.fullName(), r.at.line)
-	case r.root == nil && strings.TrimSpace(source) == "":
+	case source == "":
 		return nil, r.malformed(len(source), "Document is empty")
 	case r.root == nil:
 		return nil, r.malformed(len(source), "Start tag expected, '<' not found")
@@ -87,7 +87,7 @@ func (r *reader) open(t stdxml.StartElement, start int) error {
 		return r.malformed(start, "Extra content at the end of the document")
 	}
 	if r.depth++; r.depth > mostDepth {
-		return r.malformed(start, "Excessive depth in document: %d use XML_PARSE_HUGE option", mostDepth)
+		return r.malformed(int(r.dec.InputOffset()), "Excessive depth in document: %d use XML_PARSE_HUGE option", mostDepth)
 	}
 	n := &node{prefix: t.Name.Space, name: t.Name.Local, parent: r.at, line: r.line(start)}
 	for _, a := range t.Attr {
@@ -99,7 +99,7 @@ func (r *reader) open(t stdxml.StartElement, start int) error {
 		default:
 			for _, o := range n.attrs {
 				if o.name == a.Name.Local && o.prefix == a.Name.Space {
-					return r.malformed(int(r.dec.InputOffset()), "Attribute %s redefined", o.fullName())
+					return r.malformed(start+len(strings.TrimRight(r.source[start:r.dec.InputOffset()], "/>")), "Attribute %s redefined", o.fullName())
 				}
 			}
 			n.attrs = append(n.attrs, attribute{a.Name.Space, a.Name.Local, a.Value})
@@ -139,6 +139,7 @@ func (r *reader) close(name stdxml.Name, start int) error {
 // indentation (areBlanks in its parser.c, with xmlKeepBlanksDefault(0)).
 func (r *reader) chars(text string, start int) error {
 	end := int(r.dec.InputOffset())
+	first := start + len(text) - len(strings.TrimLeft(text, " \t\r\n"))
 	blank := strings.Trim(text, " \t\r\n") == ""
 	cdata := strings.HasPrefix(r.source[start:end], "<![CDATA[")
 	if r.at == nil {
@@ -146,9 +147,9 @@ func (r *reader) chars(text string, start int) error {
 		case blank && !cdata:
 			return nil
 		case r.root == nil:
-			return r.malformed(start, "Start tag expected, '<' not found")
+			return r.malformed(first, "Start tag expected, '<' not found")
 		}
-		return r.malformed(start, "Extra content at the end of the document")
+		return r.malformed(first, "Extra content at the end of the document")
 	}
 	if blank && !cdata && !r.at.preserves() {
 		rest := r.source[end:]
