@@ -98,10 +98,12 @@ func (q *queue) write(c net.Conn, timeout time.Duration, done <-chan struct{}, w
 		m, reply, more := q.take()
 		switch {
 		case m != nil:
-			if err := writeAll(c, m, timeout); err != nil {
+			err := writeAll(c, m, timeout)
+			q.total.Add(-int64(len(m)))
+			if err != nil {
 				return err
 			}
-			if q.total.Add(-int64(len(m))); reply {
+			if reply {
 				written()
 			}
 		case !more:
