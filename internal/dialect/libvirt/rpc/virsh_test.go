@@ -60,6 +60,7 @@ func newWorld(t *testing.T, o Options) *world {
 		m = &memory{}
 		o.Handler = m
 	}
+	o.Log = quiet
 	o.Peer = func(c net.Conn) (Peer, error) { return PeerOf(c.(tap).Conn) }
 	s := NewServer(o)
 	m.server = s
