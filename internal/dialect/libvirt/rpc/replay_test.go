@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"flag"
 	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,6 +26,10 @@ import (
 // body: ints, strings in double quotes (with length and padding), and other
 // bytes as x'00ff'. The serials count the messages of a connection.
 
+// To record again, give the sockets of a libvirtd that has no networks and was
+// just started, without their "-ro": go test -run TestReplay -record SOCKET
+var record = flag.String("record", "", "the socket of a libvirtd whose answers are to be recorded")
+
 // TestReplay compares our answers, byte by byte, with the recorded ones.
 func TestReplay(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -40,12 +47,21 @@ func replay(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	s, _ := newPipeServer(t, Options{LibVersion: 9_000_000, KeepAliveInterval: -1}, 0)
+	connect := func(readOnly bool) *client { return pipe(t, s, readOnly) }
+	if *record != "" {
+		connect = func(readOnly bool) *client { return dialLibvirtd(t, readOnly) }
+		defer func() {
+			if err := os.WriteFile(name, txtar.Format(a), 0o644); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
 	var c *client
 	var sent header
-	for _, f := range a.Files {
+	for i, f := range a.Files {
 		switch {
 		case strings.HasPrefix(f.Name, "connect"):
-			c = pipe(t, s, f.Name == "connect read-only")
+			c = connect(f.Name == "connect read-only")
 			c.SetDeadline(time.Now().Add(time.Minute))
 		case f.Name == "no answer":
 			// The answer to the next message would come too late.
@@ -54,7 +70,10 @@ func replay(t *testing.T, name string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, wantBody := parseMessage(t, f.Data, sent)
+			if *record != "" {
+				a.Files[i].Data = []byte(renderAnswer(h, body))
+			}
+			want, wantBody := parseMessage(t, a.Files[i].Data, sent)
 			if h != want {
 				t.Errorf("%+v is answered by %+v, recorded %+v", sent, h, want)
 			}
@@ -149,4 +168,66 @@ func parseBody(text string) (b []byte, err error) {
 		}
 	}
 	return b, nil
+}
+
+// dialLibvirtd connects to the libvirtd that is to be recorded.
+func dialLibvirtd(t *testing.T, readOnly bool) *client {
+	t.Helper()
+	path := *record
+	if readOnly {
+		path += "-ro"
+	}
+	nc, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return &client{Conn: nc, t: t}
+}
+
+// renderAnswer writes an answer the way it is recorded. What looks like a
+// string is written as one.
+func renderAnswer(h header, body []byte) string {
+	first := "ok"
+	if h.status == statusError {
+		first = "error"
+	}
+	if h.kind != kindReply {
+		first += fmt.Sprintf(" type=%d", h.kind)
+	}
+	const width = 100
+	lines := []string{first}
+	var line string
+	for len(body) > 0 {
+		var word string
+		word, body = renderWord(body)
+		if line != "" && len(line)+len(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// renderWord writes what a body begins with, and returns the rest.
+func renderWord(b []byte) (string, []byte) {
+	if len(b) < 4 {
+		return fmt.Sprintf("x'%x'", b), nil
+	}
+	n := int64(int32(binary.BigEndian.Uint32(b)))
+	if end := 4 + n + (-n & 3); n > 0 && end <= int64(len(b)) {
+		text, padding := b[4:4+n], b[4+n:end]
+		odd := func(r rune) bool { return r < ' ' || r > '~' || r == '"' }
+		if bytes.IndexFunc(text, odd) < 0 && len(bytes.Trim(padding, "\x00")) == 0 {
+			return `"` + string(text) + `"`, b[end:]
+		}
+	}
+	if n < -1000 || n > 100_000 {
+		return fmt.Sprintf("x'%x'", b[:4]), b[4:]
+	}
+	return strconv.FormatInt(n, 10), b[4:]
 }
