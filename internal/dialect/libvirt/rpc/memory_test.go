@@ -18,8 +18,9 @@ type memory struct {
 	nets    []*entry
 	ports   []portEntry
 	callers []Caller
-	hold    chan struct{} // if not nil NetworkCreate waits for it
-	begun   chan struct{} // gets a token when it does
+	hold    chan struct{}         // if not nil NetworkCreate waits for it
+	begun   chan struct{}         // gets a token when it does
+	asked   func(context.Context) // if not nil, called by ListNetworks
 }
 
 type entry struct {
@@ -73,7 +74,10 @@ func (m *memory) NetworkLookupByUUID(_ context.Context, who Caller, id UUID) (Ne
 	return Network{}, Errorf(CodeNoNetwork, "no network with matching uuid '%s'", id)
 }
 
-func (m *memory) ListNetworks(_ context.Context, _ Caller, flags uint32) (out []Network, _ error) {
+func (m *memory) ListNetworks(ctx context.Context, _ Caller, flags uint32) (out []Network, _ error) {
+	if m.asked != nil {
+		m.asked(ctx)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range m.nets {
