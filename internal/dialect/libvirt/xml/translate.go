@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -52,6 +53,7 @@ func (n *Network) Objects() (*Objects, error) {
 	}
 	n.translateModes(o, wish)
 	n.translateIPs(o, wish)
+	v.LeaseTime = n.leaseTime()
 	n.translateHosts(o)
 	n.translateDNS(&v.DNS)
 	if err := n.translateDnsmasq(o); err != nil {
@@ -107,10 +109,13 @@ func (n *Network) translateModes(o *Objects, wish Wish) {
 	}
 }
 
-// has reports whether the network has an address of the family.
+// has reports whether the network has a prefix of the family.
 func (n *Network) has(f vnet.Family) bool {
-	return slices.ContainsFunc(n.IPs, func(ip IP) bool { return vnet.FamilyOf(ip.Address) == f })
+	return slices.ContainsFunc(n.IPs, func(ip IP) bool { return vnet.FamilyOf(ip.Address) == f && !ip.alone() })
 }
+
+// alone reports whether the address has nothing around it.
+func (ip *IP) alone() bool { return ip.Bits() == ip.Address.BitLen() }
 
 // translateIPs makes the address with DHCP the primary subnet of its family, or
 // the first one, and the others further ones.
@@ -125,7 +130,7 @@ func (n *Network) translateIPs(o *Objects, wish Wish) {
 			ip := &n.IPs[i]
 			switch {
 			case vnet.FamilyOf(ip.Address) != f:
-			case ip.Bits() == ip.Address.BitLen():
+			case ip.alone():
 				o.Addresses = append(o.Addresses, netip.PrefixFrom(ip.Address, ip.Bits()))
 			default:
 				l = append(l, ip)
@@ -204,6 +209,31 @@ func (ip *IP) translateBoot(o *Objects) {
 			b.Server = ip.BootServer.String()
 		}
 	}
+}
+
+// longestLease stands for a lease without end.
+const longestLease = 365 * 24 * time.Hour
+
+// leaseTime is the time of the first range that says one: a network of ours has
+// one for all. 0: not said.
+func (n *Network) leaseTime() vnet.Duration {
+	for _, ip := range n.IPs {
+		for _, r := range ip.Ranges {
+			if r.Lease != nil {
+				return vnet.Duration(r.Lease.duration())
+			}
+		}
+	}
+	return 0
+}
+
+// duration is how long a lease lasts, as far as leases of ours can.
+func (l *Lease) duration() time.Duration {
+	unit := map[string]time.Duration{"seconds": time.Second, "minutes": time.Minute, "hours": time.Hour}[l.Unit]
+	if l.Expiry == 0 || l.Expiry > uint64(longestLease/unit) {
+		return longestLease
+	}
+	return time.Duration(l.Expiry) * unit
 }
 
 // translateHosts makes reservations of the hosts of DHCP. The name of a host
