@@ -223,7 +223,7 @@ func TestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var uid uint32
 		s, _ := newPipeServer(t, Options{
-			Log: quiet, MaxClients: 6, MaxPerUser: 4, MaxUnopened: 3,
+			Log: quiet, MaxClients: 8, MaxPerUser: 4, MaxUnopened: 3,
 			Peer: func(net.Conn) (Peer, error) { return Peer{UID: uid}, nil },
 		}, 0)
 		admitted := func(who uint32, open bool) bool {
@@ -242,8 +242,11 @@ func TestLimits(t *testing.T) {
 		}{
 			{1000, false, true}, {1000, false, true}, {1000, false, true},
 			{1000, true, false}, // three are not open yet
-			{1001, true, true}, {1001, true, true}, {1001, true, true},
-			{1001, true, false}, // six of all users
+			{1001, true, true}, {1001, true, true}, {1001, true, true}, {1001, true, true},
+			{1001, true, false}, // four of one user
+			{1002, true, true},
+			{1002, true, false}, // eight of all users but root
+			{0, true, true}, {0, true, true},
 			{0, true, true}, {0, true, true}, {0, true, true}, {0, true, true}, {0, true, true}, {0, true, true},
 			{0, true, false},
 		} {

@@ -58,6 +58,8 @@ func TestDifferences(t *testing.T) {
 	}
 	var web Network
 	c.must(432, &xmlArgs{xml: "<name>web</name>"}, &web)
+	c.must(313, &registerArgs{event: eventMetadata, net: &Network{Name: "web", UUID: uuidOf("another")}}, &intValue{})
+	c.must(313, &registerArgs{event: eventLifecycle, net: &web}, &intValue{})
 	c.must(313, &registerArgs{event: eventMetadata, net: &web}, &n)
 	title, uri := "a title", "urn:x"
 	c.send(444, &Metadata{Network: web, Type: 2, Metadata: &title, URI: &uri})
