@@ -30,7 +30,7 @@ func TestDefinitions(t *testing.T) {
 	for _, kind := range []struct {
 		dir string
 		ask func(*client, string) (string, error)
-	}{{"define", askDefine}, {"start", askStart}, {"update", askUpdate}, {"port", askPort}} {
+	}{{"define", askDefine}, {"start", askStart}, {"update", askUpdate}, {"port", askPort}, {"allocate", askAllocate}} {
 		files, err := filepath.Glob(filepath.Join(testdata, kind.dir, "*.*"))
 		if err != nil {
 			t.Fatal(err)
@@ -182,4 +182,44 @@ func askPort(c *client, xml string) (string, error) {
 	}
 	_, err2 := c.call(procPortDelete, args(port).num(0))
 	return text, errors.Join(err, err2, c.undefine(n))
+}
+
+// askAllocate makes the ports of an archive, those named reclaim as after a
+// restart, and writes down each and the network with all of them.
+func askAllocate(c *client, archive string) (string, error) {
+	a := txtar.Parse([]byte(archive))
+	n, err := c.define(string(a.Comment))
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.call(procStart, args(n)); err != nil {
+		return "", errors.Join(err, c.undefine(n))
+	}
+	var out strings.Builder
+	var ports [][]byte
+	for _, f := range a.Files {
+		flags := uint32(0)
+		if f.Name == "reclaim" {
+			flags = reclaim
+		}
+		text := ""
+		port, err := c.call(procPortCreate, args(n).text(string(f.Data)).num(flags))
+		if err == nil {
+			ports = append(ports, port)
+			var b []byte
+			if b, err = c.call(procPortXML, args(port).num(0)); err == nil {
+				text, _ = readText(b)
+			}
+		}
+		if text, err = answer(text, err); err != nil {
+			return "", err
+		}
+		out.WriteString(text)
+	}
+	live, err := c.xml(n, 0)
+	for _, p := range ports {
+		_, err2 := c.call(procPortDelete, args(p).num(0))
+		err = errors.Join(err, err2)
+	}
+	return out.String() + live, errors.Join(err, c.undefine(n))
 }

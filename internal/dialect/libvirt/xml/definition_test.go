@@ -33,7 +33,7 @@ func TestDefinitions(t *testing.T) {
 		dir   string
 		least int
 		ask   func(*testing.T, string) string
-	}{{"define", 300, askDefine}, {"start", 5, askStart}, {"update", 10, askUpdate}, {"port", 20, askPort}} {
+	}{{"define", 300, askDefine}, {"start", 5, askStart}, {"update", 10, askUpdate}, {"port", 20, askPort}, {"allocate", 6, askAllocate}} {
 		files, err := filepath.Glob(filepath.Join("testdata", kind.dir, "*.out"))
 		if err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestDefinitions(t *testing.T) {
 			base := strings.TrimSuffix(f, ".out")
 			t.Run(kind.dir+"/"+filepath.Base(base), func(t *testing.T) {
 				ext := ".xml"
-				if kind.dir == "update" {
+				if kind.dir == "update" || kind.dir == "allocate" {
 					ext = ".txtar"
 				}
 				in := readFile(t, base+ext)
@@ -190,4 +190,39 @@ func askPort(t *testing.T, text string) string {
 		t.Errorf("read again: %v", err)
 	}
 	return once
+}
+
+// askAllocate makes the ports of an archive on a network that runs: those named
+// reclaim are taken back, and of two with one UUID the second is not asked for.
+func askAllocate(t *testing.T, archive string) string {
+	a := txtar.Parse([]byte(archive))
+	n, err := define(string(a.Comment))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n = n.Running()
+	var out strings.Builder
+	var ports []*Port
+	for _, f := range a.Files {
+		p, err := ParsePort(string(f.Data))
+		if err == nil && f.Name == "reclaim" {
+			err = n.Reclaim(p)
+		} else if err == nil {
+			err = n.Allocate(p)
+		}
+		text := ""
+		if err == nil {
+			ports = append(ports, p)
+			text = p.Print()
+		}
+		out.WriteString(answer(t, text, err))
+	}
+	out.WriteString(n.Print(false))
+	for _, p := range ports {
+		n.Release(p)
+	}
+	if text := n.Print(false); strings.Contains(text, "connections=") {
+		t.Errorf("all ports are gone:\n%s", text)
+	}
+	return out.String()
 }
