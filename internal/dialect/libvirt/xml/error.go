@@ -7,15 +7,16 @@ type Code int
 
 // The numbers that the definitions of networks and ports bring about.
 const (
-	CodeInternal             Code = 1  // VIR_ERR_INTERNAL_ERROR
-	CodeInvalidArg           Code = 8  // VIR_ERR_INVALID_ARG
-	CodeNoName               Code = 21 // VIR_ERR_NO_NAME
-	CodeXML                  Code = 27 // VIR_ERR_XML_ERROR
-	CodeXMLDetail            Code = 35 // VIR_ERR_XML_DETAIL
-	CodeSystem               Code = 38 // VIR_ERR_SYSTEM_ERROR
-	CodeOperationInvalid     Code = 55 // VIR_ERR_OPERATION_INVALID
-	CodeConfigUnsupported    Code = 67 // VIR_ERR_CONFIG_UNSUPPORTED
-	CodeOperationUnsupported Code = 84 // VIR_ERR_OPERATION_UNSUPPORTED
+	CodeInternal             Code = 1   // VIR_ERR_INTERNAL_ERROR
+	CodeInvalidArg           Code = 8   // VIR_ERR_INVALID_ARG
+	CodeNoName               Code = 21  // VIR_ERR_NO_NAME
+	CodeXML                  Code = 27  // VIR_ERR_XML_ERROR
+	CodeXMLDetail            Code = 35  // VIR_ERR_XML_DETAIL
+	CodeSystem               Code = 38  // VIR_ERR_SYSTEM_ERROR
+	CodeOperationInvalid     Code = 55  // VIR_ERR_OPERATION_INVALID
+	CodeConfigUnsupported    Code = 67  // VIR_ERR_CONFIG_UNSUPPORTED
+	CodeOperationUnsupported Code = 84  // VIR_ERR_OPERATION_UNSUPPORTED
+	CodeNoMetadata           Code = 111 // VIR_ERR_NO_NETWORK_METADATA
 )
 
 // Domain is the part of libvirt that an error is from (virErrorDomain).
@@ -48,6 +49,7 @@ var prefixes = map[Code]string{
 	CodeOperationInvalid:     "Requested operation is not valid: ",
 	CodeConfigUnsupported:    "unsupported configuration: ",
 	CodeOperationUnsupported: "Operation not supported: ",
+	CodeNoMetadata:           "metadata not found: ",
 }
 
 // fail makes an error of the network driver's.

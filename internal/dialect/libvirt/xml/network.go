@@ -3,6 +3,7 @@ package xml
 import (
 	"crypto/rand"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -155,13 +156,18 @@ func (n *Network) parseBridge(root *node) error {
 		n.MAC = formatMAC(mac)
 	}
 	for _, m := range root.all("mtu") {
-		if s := m.value("size"); s != "" {
-			v, ok := wrapped(s, 10)
-			if !ok {
-				return fail(CodeXML, "Invalid mtu size '%s' in network '%s'", s, n.Name)
-			}
-			n.MTU = v
+		size := m.prop("size")
+		if size == nil {
+			continue
 		}
+		if *size == "" {
+			break
+		}
+		v, ok := wrapped(*size, 10)
+		if !ok {
+			return fail(CodeXML, "Invalid mtu size '%s' in network '%s'", *size, n.Name)
+		}
+		n.MTU = v
 		break
 	}
 	return nil
@@ -384,6 +390,7 @@ const (
 // its start is written down.
 func (n *Network) Running() *Network {
 	c := *n
+	c.Forward.Devices = slices.Clone(n.Forward.Devices) // their ports are counted
 	if t := &c.Forward.NAT; c.Forward.Mode == ModeNAT && t.PortStart == 0 && t.PortEnd == 0 {
 		t.PortStart, t.PortEnd = firstNATPort, lastNATPort
 	}
