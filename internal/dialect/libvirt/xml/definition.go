@@ -56,14 +56,18 @@ func Definition(o *Objects, kept *Network) (*Network, error) {
 }
 
 // hostNames are the records that hosts of DHCP brought about.
-func (n *Network) hostNames(was *Objects) (l []vnet.NameRecord) {
+func (n *Network) hostNames(was *Objects) map[vnet.NameRecord]bool {
+	records, l := map[vnet.NameRecord]bool{}, map[vnet.NameRecord]bool{}
+	for _, r := range was.Network.DNS.Records {
+		records[r] = true
+	}
 	for _, ip := range n.IPs {
 		for _, h := range ip.Hosts {
 			if h.Name == nil {
 				continue
 			}
-			if r := addressRecord(*h.Name, h.IP); slices.Contains(was.Network.DNS.Records, r) {
-				l = append(l, r)
+			if r := addressRecord(*h.Name, h.IP); records[r] {
+				l[r] = true
 			}
 		}
 	}
@@ -139,8 +143,9 @@ func reserved(o *Objects, r *vnet.Reservation) DHCPHost {
 		h.ID = text(r.DUID)
 	}
 	h.Name = text(r.Client)
+	addr := r.Address.String()
 	for _, d := range o.Network.DNS.Records {
-		if h.Name == nil && (d.Type == "A" || d.Type == "AAAA") && d.Value == r.Address.String() {
+		if h.Name == nil && (d.Type == "A" || d.Type == "AAAA") && d.Value == addr {
 			h.Name = text(strings.TrimSuffix(d.Name, "."))
 		}
 	}
@@ -148,7 +153,7 @@ func reserved(o *Objects, r *vnet.Reservation) DHCPHost {
 }
 
 // names writes <dns> anew, without the names of hosts of DHCP.
-func names(d vnet.DNSPolicy, hosts []vnet.NameRecord) (out DNS) {
+func names(d vnet.DNSPolicy, hosts map[vnet.NameRecord]bool) (out DNS) {
 	if d.Off {
 		out.Enable = "no"
 		return out
@@ -161,7 +166,7 @@ func names(d vnet.DNSPolicy, hosts []vnet.NameRecord) (out DNS) {
 		out.Forwarders = append(out.Forwarders, w)
 	}
 	for _, r := range d.Records {
-		if slices.Contains(hosts, r) {
+		if hosts[r] {
 			continue
 		}
 		name := strings.TrimSuffix(r.Name, ".")

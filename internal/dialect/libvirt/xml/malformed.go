@@ -10,6 +10,13 @@ import (
 // line returns the number of the line of an offset.
 func (r *reader) line(offset int) int { return 1 + strings.Count(r.source[:offset], "\n") }
 
+// nextLine is line for offsets that grow.
+func (r *reader) nextLine(offset int) int {
+	r.lines += strings.Count(r.source[r.counted:offset], "\n")
+	r.counted = offset
+	return 1 + r.lines
+}
+
 // malformed is libvirt's error for a document that is not well formed: what is
 // wrong, the line, and an arrow below the place (catchXMLError in virxml.c).
 func (r *reader) malformed(offset int, format string, args ...any) error {

@@ -18,6 +18,8 @@ type reader struct {
 	root   *node
 	at     *node // the element that is open
 	depth  int
+	// Lines are counted on from where they were counted last.
+	counted, lines int
 }
 
 // read parses a document. Its root must have the name, if one is given.
@@ -89,7 +91,7 @@ func (r *reader) open(t stdxml.StartElement, start int) error {
 	if r.depth++; r.depth > mostDepth {
 		return r.malformed(int(r.dec.InputOffset()), "Excessive depth in document: %d use XML_PARSE_HUGE option", mostDepth)
 	}
-	n := &node{prefix: t.Name.Space, name: t.Name.Local, parent: r.at, line: r.line(start)}
+	n := &node{prefix: t.Name.Space, name: t.Name.Local, parent: r.at, line: r.nextLine(start)}
 	for _, a := range t.Attr {
 		switch {
 		case a.Name.Space == "xmlns":
