@@ -38,7 +38,7 @@ func libvirtd(t *testing.T) *client {
 	ns := netnstest.New(t, "libvirt")
 	ns.Run("ip", "link", "add", "uplink0", "type", "veth", "peer", "name", "uplink1")
 	ns.Run("ip", "link", "add", "outside", "type", "bridge")
-	dir, err := os.MkdirTemp("/tmp", "sxt-libvirt-") // a socket's path is short
+	dir, err := os.MkdirTemp("", "sxt-libvirt-") // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
