@@ -54,6 +54,12 @@ var laws = []law{
 	{part: "internal/controller/...", imports: []string{"internal/vnet", "internal/ipam", "internal/control"}},
 	{part: "internal/dialect/dialecttest", imports: []string{"internal/vnet", "internal/control", "internal/store"}},
 	{part: "internal/dialect/native/client", imports: []string{"internal/vnet"}},
+	{part: "internal/dialect/libvirt/xdr", pure: true},
+	{part: "internal/dialect/libvirt/rpc", imports: []string{"internal/dialect/libvirt/xdr"}},
+	{part: "internal/dialect/libvirt/xml", imports: []string{"internal/vnet"}, pure: true},
+	{part: "internal/dialect/libvirt/shadow", imports: []string{
+		"internal/vnet", "internal/dialect/libvirt/xdr", "internal/dialect/libvirt/xml",
+	}},
 	{part: "internal/dialect/*", imports: []string{"internal/vnet", "internal/control", "internal/dialect/native/client"}},
 	{part: "internal/ask", imports: []string{"internal/vnet"}},
 	{part: "internal/daemon", imports: []string{"internal/vnet"}},
@@ -73,6 +79,10 @@ var laws = []law{
 
 // testOnly are packages that only _test.go files, and each other, may import.
 var testOnly = []string{"internal/netnstest", "internal/dialect/dialecttest", "internal/server/dhcp/dhcptest"}
+
+// inner are the parts of a dialect that are nobody else's business: whatever
+// is below the stem may be imported below the stem alone.
+var inner = []string{"internal/dialect/libvirt"}
 
 // reserve says where an import from outside the module may be used.
 type reserve struct {
@@ -194,6 +204,11 @@ func judgeImport(dir, path string, test bool) error {
 	}
 	if matchesAny(testOnly, ours) && !matchesAny(testOnly, dir) {
 		return fmt.Errorf("%s imports %s, which is for tests only", dir, ours)
+	}
+	for _, stem := range inner {
+		if ours != stem && matches(stem+"/...", ours) && !matches(stem+"/...", dir) {
+			return fmt.Errorf("%s must not import %s: only %s knows its parts", dir, ours, stem)
+		}
 	}
 	if matches(l.family(dir)+"/...", ours) || matchesAny(l.imports, ours) {
 		return nil
