@@ -104,19 +104,22 @@ need systemd systemd-analyze
 needfile systemd /lib/systemd/systemd-networkd /usr/lib/systemd/systemd-networkd
 need etcd-server etcd
 need etcd-client etcdctl
-if [ "${1:-}" = bench ]; then
-	# The peers to compare with.
+if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
+	# Whose networks ours are to be like (compat/libvirt), and faster than (bench).
 	need libvirt-daemon libvirtd
 	need libvirt-clients virsh
+	if have apt-cache && apt-cache show libvirt-daemon-driver-network >/dev/null 2>&1; then
+		needfile libvirt-daemon-driver-network /usr/lib/*/libvirt/connection-driver/libvirt_driver_network.so
+	fi
+fi
+if [ "${1:-}" = bench ]; then
+	# The other peers to compare with.
 	need kea-dhcp4-server kea-dhcp4
 	need kea-dhcp6-server kea-dhcp6
 	need kea-admin kea-admin perfdhcp
 	# Kea's leases in PostgreSQL: a cluster of the benchmark's own.
 	needfile postgresql /usr/lib/postgresql/*/bin/postgres
 	need postgresql-client psql
-	if have apt-cache && apt-cache show libvirt-daemon-driver-network >/dev/null 2>&1; then
-		needfile libvirt-daemon-driver-network /usr/lib/*/libvirt/connection-driver/libvirt_driver_network.so
-	fi
 fi
 needfile busybox-static /usr/share/doc/busybox-static /usr/share/doc/busybox-static/copyright
 need "$qemu" "qemu-system-$(echo "$arch" | sed s/arm64/aarch64/)"
