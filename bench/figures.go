@@ -27,6 +27,14 @@ func (f figures) median() float64 {
 	return v[len(v)/2]
 }
 
+// most is the largest of the values; 0 if there are none.
+func (f figures) most() float64 {
+	if len(f) == 0 {
+		return 0
+	}
+	return slices.Max(f)
+}
+
 // String is "median (least – most)".
 func (f figures) String() string {
 	switch len(f) {

@@ -74,6 +74,9 @@ func allParts() []part {
 		{"routers", "router discovery, against radvd", runRouters},
 		{"leases", "a hundred thousand leases in a thousand networks", runLeases},
 		{"restart", "kill all processes and start again", runRestart},
+		{"uplink", "another uplink, until guests' packets leave by it", runUplink},
+		{"idle", "processor time with nothing to do", runIdle},
+		{"ndproxy", "guests in the uplink's prefix, against ndppd", runProxy},
 	}
 }
 

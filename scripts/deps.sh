@@ -117,6 +117,7 @@ if [ "${1:-}" = bench ]; then
 	need kea-dhcp4-server kea-dhcp4
 	need kea-dhcp6-server kea-dhcp6
 	need kea-admin kea-admin perfdhcp
+	need ndppd ndppd
 	# Kea's leases in PostgreSQL: a cluster of the benchmark's own.
 	needfile postgresql /usr/lib/postgresql/*/bin/postgres
 	need postgresql-client psql

@@ -105,6 +105,7 @@ func TestClockJumps(t *testing.T) {
 	old := w.holds("default", pool1, "active")
 	w.usable(alpha, old)
 	conn := w.hold(alpha, topo.Server6)
+	rungs := w.count("rung: default")
 	for i, by := range []string{"+1 day", "-2 days", "+1 day"} {
 		w.sh("date -s '" + by + "' >/dev/null")
 		w.sh(fmt.Sprintf("sextant network set default leaseTime=%dh", 10+i)) // something to do
@@ -116,6 +117,9 @@ func TestClockJumps(t *testing.T) {
 		if out := w.sh("sextant uplink show " + isp.link); !strings.Contains(out, pool1.String()) {
 			t.Errorf("%s: the delegation is gone:\n%s", by, out)
 		}
+	}
+	if n := w.count("rung: default") - rungs; n > 0 {
+		t.Errorf("%d changes of the rung:\n%s", n, strings.Join(w.events(), "\n"))
 	}
 	conn.lives("a clock that was set")
 	kept("all of it")

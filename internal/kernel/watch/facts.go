@@ -67,7 +67,7 @@ func (w *Watcher) build() *plan.Facts {
 			u.V4 = true
 		}
 		f.Uplinks[s.Name] = u
-		if best.metric < 0 || h.metric < best.metric {
+		if best.metric < 0 || h.before(*best) < 0 {
 			*best = h
 		}
 	}
@@ -90,7 +90,11 @@ func (w *Watcher) build() *plan.Facts {
 // preferred ones of each family first.
 func (w *Watcher) defaults() []plan.DefaultRoute {
 	var out []plan.DefaultRoute
-	for _, h := range w.routes.defaults {
+	hops := slices.Clone(w.routes.defaults)
+	slices.SortStableFunc(hops, func(a, b hop) int {
+		return cmp.Or(a.before(b), strings.Compare(w.table.links[a.index].Name, w.table.links[b.index].Name), a.via.Compare(b.via))
+	})
+	for _, h := range hops {
 		if s, ok := w.table.links[h.index]; ok && !s.ours() && s.Up {
 			d := plan.DefaultRoute{Hop: plan.Hop{Link: s.Name, Via: h.via}, Family: vnet.IPv4, Metric: h.metric}
 			if h.v6 {
@@ -99,9 +103,7 @@ func (w *Watcher) defaults() []plan.DefaultRoute {
 			out = append(out, d)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b plan.DefaultRoute) int {
-		return cmp.Or(int(a.Family-b.Family), a.Metric-b.Metric, strings.Compare(a.Link, b.Link), a.Via.Compare(b.Via))
-	})
+	slices.SortStableFunc(out, func(a, b plan.DefaultRoute) int { return int(a.Family - b.Family) })
 	return out
 }
 

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -42,8 +43,14 @@ type hop struct {
 	v6     bool
 	index  int
 	metric int
+	pref   int        // of the router that advertised it (RFC 4191 section 2.1): -1, 0 or 1
 	via    netip.Addr // not valid: none
 }
+
+// before orders default routes as the kernel uses them: among those of one
+// metric, which all advertised routes have, preferred routers come first (RFC
+// 4191 section 3.2).
+func (h hop) before(o hop) int { return cmp.Or(h.metric-o.metric, o.pref-h.pref) }
 
 // routeMsg is a decoded RTM_NEWROUTE or RTM_DELROUTE.
 type routeMsg struct {
@@ -53,6 +60,7 @@ type routeMsg struct {
 	kind    uint8
 	cloned  bool
 	metric  int
+	pref    int
 	links   []int        // live ones
 	vias    []netip.Addr // theirs
 	via     netip.Addr   // of a route with one leg
@@ -85,6 +93,8 @@ func parseRoute(msg []byte) (routeMsg, bool) {
 			r.table = number(v)
 		case unix.RTA_PRIORITY:
 			r.metric = number(v)
+		case unix.RTA_PREF:
+			r.pref = prefOf(v)
 		case unix.RTA_GATEWAY:
 			r.via, _ = netip.AddrFromSlice(v)
 		case unix.RTA_VIA:
@@ -110,6 +120,15 @@ func (r *routeMsg) leg(index int, flags uint32, via netip.Addr) {
 	if flags&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) == 0 {
 		r.links, r.vias = append(r.links, index), append(r.vias, via)
 	}
+}
+
+// prefOf reads RTA_PREF: two bits with a sign (RFC 4191 section 2.1), of which
+// the reserved value means none.
+func prefOf(v []byte) int {
+	if len(v) != 1 {
+		return 0
+	}
+	return map[byte]int{1: 1, 3: -1}[v[0]]
 }
 
 // viaOf reads RTA_VIA, a next hop of another family (RFC 5549).
@@ -224,7 +243,7 @@ func (w *Watcher) take(r routeMsg, found *routes) {
 	if r.prefix.Bits() == 0 {
 		if r.table == unix.RT_TABLE_MAIN {
 			for i, index := range r.links {
-				found.defaults = append(found.defaults, hop{r.prefix.Addr().Is6(), index, r.metric, r.vias[i]})
+				found.defaults = append(found.defaults, hop{r.prefix.Addr().Is6(), index, r.metric, r.pref, r.vias[i]})
 			}
 		}
 		return

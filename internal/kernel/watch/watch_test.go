@@ -170,6 +170,39 @@ func TestDefaults(t *testing.T) {
 	h.until("drift of a rule", func(c watch.Change) bool { return c.Drift })
 }
 
+// TestPreferred: of default routes of one metric, which all advertised ones
+// have, the uplink's is that of the preferred router, whichever came first.
+func TestPreferred(t *testing.T) {
+	netnstest.NeedCommands(t, "radvd")
+	h := newHost(t)
+	up := netnstest.New(t, "up2")
+	netnstest.Veth(h.ns, "eth1", up, "peer")
+	up.Run("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+	h.run("ip neigh add fe80::1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent")
+	for _, c := range []struct{ pref, want string }{{"low", "eth0"}, {"high", "eth1"}, {"low", "eth0"}} {
+		dir := t.TempDir()
+		conf := filepath.Join(dir, "radvd.conf")
+		text := "interface peer { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultPreference " + c.pref + "; };\n"
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		radvd := up.Start("radvd", "--nodaemon", "--logmethod=stderr", "--config="+conf, "--pidfile="+filepath.Join(dir, "pid"))
+		netnstest.Eventually(t, 10*time.Second, c.want+" after "+c.pref, func() error {
+			f := h.w.Facts()
+			if len(f.Defaults) != 3 || f.Uplink6 != c.want || f.Defaults[1].Link != c.want {
+				return fmt.Errorf("the uplink is %q, the routes %v", f.Uplink6, f.Defaults)
+			}
+			return nil
+		})
+		if out := h.run("ip -6 route get 2001:db8:ffff::1"); !strings.Contains(out, "dev "+c.want+" ") {
+			t.Errorf("pref %s: the kernel itself sends by another link: %s", c.pref, out)
+		}
+		if err := radvd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
