@@ -24,7 +24,7 @@ import (
 func main() {
 	run := flag.String("run", "", "only tests whose name this regular expression finds")
 	verbose := flag.Bool("v", false, "print everything")
-	timeout := flag.Duration("timeout", 6*time.Minute, "for the whole machine")
+	timeout := flag.Duration("timeout", 12*time.Minute, "for the whole machine")
 	shell := flag.String("sh", "", "run this shell command instead of tests and exit with its status")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
