@@ -5,6 +5,7 @@ DESTDIR    ?=
 BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
+HOOKDIR    ?= $(PREFIX)/share/sextant/hooks
 SYSUSERDIR ?= $(PREFIX)/lib/sysusers.d
 SYSCONFDIR ?= /etc
 
@@ -27,7 +28,7 @@ TIMEOUT    ?= 10m
 build: ## Build bin/sextant, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/sextant ./cmd/sextant
 
-install: ## Install the binary, units, group, completion and man pages (DESTDIR, PREFIX)
+install: ## Install the binary, units, group, completion, man pages and hooks (DESTDIR, PREFIX)
 	@test -x bin/sextant || { echo 'make install: bin/sextant is missing: run make build first' >&2; exit 1; }
 	install -D -m 0755 bin/sextant $(DESTDIR)$(BINDIR)/sextant
 	install -d $(DESTDIR)$(UNITDIR)
@@ -41,6 +42,8 @@ install: ## Install the binary, units, group, completion and man pages (DESTDIR,
 	bin/sextant completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sextant
 	bin/sextant completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sextant.fish
 	bin/sextant man --sources docs/man $(DESTDIR)$(MANDIR)/man1
+	install -D -m 0755 -t $(DESTDIR)$(HOOKDIR) hooks/networkd-prefixes hooks/networkmanager-dispatcher
+	install -D -m 0644 -t $(DESTDIR)$(HOOKDIR) hooks/dhcpcd-exit-hook
 	@if [ -z '$(DESTDIR)' ]; then scripts/installed.sh; fi
 
 uninstall: ## Remove what install put there; networks stay (see sextant cleanup)
@@ -48,6 +51,8 @@ uninstall: ## Remove what install put there; networks stay (see sextant cleanup)
 		$(DESTDIR)$(SYSUSERDIR)/sextant.conf $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sextant \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sextant \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sextant.fish $(DESTDIR)$(MANDIR)/man1/sextant*.1
+	rm -f $(patsubst hooks/%,$(DESTDIR)$(HOOKDIR)/%,$(wildcard hooks/*))
+	@rmdir $(DESTDIR)$(HOOKDIR) $(DESTDIR)$(PREFIX)/share/sextant 2>/dev/null || true
 
 deps: ## Install what is missing: Debian packages (services kept from starting), Go
 	@scripts/deps.sh

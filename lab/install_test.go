@@ -39,6 +39,9 @@ func TestInstall(t *testing.T) {
 	for _, p := range pages {
 		want = append(want, "usr/share/man/man1/"+strings.TrimSuffix(filepath.Base(p), ".md")+".1")
 	}
+	for _, name := range []string{"dhcpcd-exit-hook", "networkd-prefixes", "networkmanager-dispatcher"} {
+		want = append(want, "usr/share/sextant/hooks/"+name)
+	}
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("installed\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -58,6 +61,7 @@ func TestInstall(t *testing.T) {
 		"usr/share/zsh/site-functions/_sextant":         {"#compdef sextant"},
 		"usr/share/man/man1/sextant.1":                  {".TH SEXTANT 1", "cleanup"},
 		"usr/share/man/man1/sextant-network.1":          {".TH SEXTANT-NETWORK 1", "nat66"},
+		"usr/share/sextant/hooks/networkd-prefixes":     {"#!/bin/sh\n", "sextant uplink set"},
 	} {
 		for _, w := range words {
 			if !strings.Contains(read(name), w) {

@@ -81,7 +81,7 @@ var makeTarget = regexp.MustCompile("`make ([a-z-]+)")
 // there.
 func TestDocumentsNameTargets(t *testing.T) {
 	known := targets(t)
-	for _, doc := range []string{"../README.md", "../CONTRIBUTING.md", "../docs/guide/first-network.md"} {
+	for _, doc := range []string{"../README.md", "../CONTRIBUTING.md", "../docs/guide/first-network.md", "../docs/guide/uplinks.md"} {
 		text, err := os.ReadFile(doc)
 		if err != nil {
 			t.Fatal(err)
@@ -195,6 +195,10 @@ func TestReadme(t *testing.T) { follow(t, "readme", "../README.md") }
 
 // TestGuide: so does the guide.
 func TestGuide(t *testing.T) { follow(t, "guide", "../docs/guide/first-network.md") }
+
+// TestGuideUplinks: and its part about uplinks, on a host whose only link is
+// not one.
+func TestGuideUplinks(t *testing.T) { follow(t, "uplinks", "../docs/guide/uplinks.md") }
 
 // follow runs every command of a document but make's, which are tests of their
 // own.

@@ -192,7 +192,7 @@ if [ -n "$missing" ]; then
 	# Nor are they to start with the machine's next boot.
 	case "$missing " in *" cloud-init "*) : >/etc/cloud/cloud-init.disabled ;; esac
 	if [ -d /run/systemd/system ]; then
-		for unit in radvd etcd firewalld NetworkManager isc-dhcp-relay wide-dhcpv6-client postgresql kea-dhcp4-server kea-dhcp6-server isc-dhcp-server tayga; do
+		for unit in radvd etcd firewalld NetworkManager isc-dhcp-relay wide-dhcpv6-client postgresql kea-dhcp4-server kea-dhcp6-server isc-dhcp-server tayga ndppd; do
 			case "$missing " in
 			*" $unit "* | *" $unit-server "*) systemctl -q disable "$unit" || true ;;
 			esac

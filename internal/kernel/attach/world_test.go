@@ -143,7 +143,7 @@ func (w *world) carried(link string) string {
 				line = strings.ReplaceAll(line, word, "")
 			}
 			// Each advertisement gives the route to its prefix a lifetime, also
-			// where an address that stays had taken it away (before Linux 6.9).
+			// where an address that stays had taken it away (seen on 6.1).
 			if strings.HasPrefix(line, "2001:db8:1::/64 ") {
 				line = strings.ReplaceAll(line, " expires N", "")
 			}
