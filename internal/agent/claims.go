@@ -295,7 +295,8 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 	for k, o := range put {
 		if l := o.(*vnet.Lease); errs[k] == nil {
 			// Unless the store has said so itself meanwhile.
-			if k := (leaseKey{l.Network, l.Address}); c.heldAt(k) == nil || c.heldAt(k).Updated().Before(l.Updated) {
+			k := leaseKey{l.Network, l.Address}
+			if held := c.heldAt(k); held == nil || held.Updated().Before(l.Updated) {
 				c.said[k] = saidBy(l)
 			}
 		}

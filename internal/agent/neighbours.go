@@ -17,7 +17,6 @@ const maxNeighbours = 50000
 // on which gateway link, and where the MACs of DHCPv4 clients came in, as heard
 // at the guests' ports. The servers ask it, from goroutines of their own.
 type neighbours struct {
-	mu       sync.RWMutex
 	seen     recent[neighbour, sender]
 	stations recent[station, unique.Handle[vnet.ID]]
 	// heard says that guests are heard at all: a kernel without NFLOG cannot.
@@ -60,52 +59,28 @@ func (n *neighbours) hear(link string, who listen.Sender, ev hear.Event) {
 		addr = ev.Source
 	case *hear.DHCP:
 		if addr = ev.Source; ev.Family == vnet.IPv4 {
-			n.hearStation(link, who)
+			// Who has no address yet is known by where its frames come in.
+			n.stations.set(station{unique.Make(link), who.MAC}, unique.Make(who.Port))
 			return
 		}
 	}
 	if !addr.Is6() || !addr.IsLinkLocalUnicast() && !addr.IsGlobalUnicast() {
 		return
 	}
-	k, now := neighbour{unique.Make(link), addr.As16()}, sender{unique.Make(who.Port), who.MAC}
-	n.mu.RLock()
-	same := n.seen.has(k, now)
-	n.mu.RUnlock()
-	if same {
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.seen.set(k, now)
-}
-
-// hearStation remembers where a DHCPv4 client's frames come in: it has no
-// address yet.
-func (n *neighbours) hearStation(link string, who listen.Sender) {
-	k, port := station{unique.Make(link), who.MAC}, unique.Make(who.Port)
-	n.mu.RLock()
-	same := n.stations.has(k, port)
-	n.mu.RUnlock()
-	if same {
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.stations.set(k, port)
+	n.seen.set(neighbour{unique.Make(link), addr.As16()}, sender{unique.Make(who.Port), who.MAC})
 }
 
 // recent remembers what was last set, maxNeighbours things at most: half of
 // them now and the half before. What is forgotten was set before all of those.
 // One map from which things are taken by chance would grow for ever.
-type recent[K, V comparable] struct{ now, before map[K]V }
-
-// has reports whether that was set lately.
-func (r *recent[K, V]) has(k K, v V) bool {
-	old, ok := r.now[k]
-	return ok && old == v
+type recent[K, V comparable] struct {
+	mu          sync.RWMutex
+	now, before map[K]V
 }
 
 func (r *recent[K, V]) get(k K) (V, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	if v, ok := r.now[k]; ok {
 		return v, true
 	}
@@ -113,7 +88,17 @@ func (r *recent[K, V]) get(k K) (V, bool) {
 	return v, ok
 }
 
+// set remembers v. Most of what is heard was set lately, which keeps nobody who
+// asks waiting.
 func (r *recent[K, V]) set(k K, v V) {
+	r.mu.RLock()
+	old, lately := r.now[k]
+	r.mu.RUnlock()
+	if lately && old == v {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.now == nil || len(r.now) >= maxNeighbours/2 {
 		r.now, r.before = map[K]V{}, r.now
 	}
@@ -123,8 +108,6 @@ func (r *recent[K, V]) set(k K, v V) {
 // station says where a MAC's frames came in, and whether guests are heard at
 // all.
 func (n *neighbours) station(link string, mac vnet.MAC) (listen.Sender, bool) {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
 	port, known := n.stations.get(station{unique.Make(link), mac})
 	if !known {
 		return listen.Sender{}, n.heard
@@ -134,8 +117,6 @@ func (n *neighbours) station(link string, mac vnet.MAC) (listen.Sender, bool) {
 
 // lookup says who uses an address, and whether guests are heard at all.
 func (n *neighbours) lookup(link string, a netip.Addr) (listen.Sender, bool) {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
 	who, known := n.seen.get(neighbour{unique.Make(link), a.As16()})
 	if !known {
 		return listen.Sender{}, n.heard

@@ -138,8 +138,7 @@ func (p *Lease) setNumber(l *vnet.Lease) bool {
 		return l.HostPart <= math.MaxUint32 && l.IAID == 0
 	}
 	p.number = l.IAID
-	switch {
-	case l.HostPart == 0:
+	if l.HostPart == 0 {
 		return true
 	}
 	p.flags |= flagHostPart

@@ -1,6 +1,7 @@
 package dhcp6
 
 import (
+	"encoding/hex"
 	"hash/maphash"
 	"net/netip"
 	"strconv"
@@ -312,16 +313,11 @@ func appendClient(b []byte, l *pack.Lease) []byte {
 
 // beginName begins the key of a client; whole says that no DUID belongs to it.
 func beginName(b []byte, port vnet.ID, mac vnet.MAC) (_ []byte, whole bool) {
-	const digits = "0123456789abcdef"
 	switch {
 	case port != "":
 		return append(append(b, "port:"...), port...), true
 	case !mac.IsZero():
-		b = append(b, "mac:"...)
-		for _, x := range mac {
-			b = append(b, digits[x>>4], digits[x&15])
-		}
-		b = append(b, '/')
+		b = append(hex.AppendEncode(append(b, "mac:"...), mac[:]), '/')
 	}
 	return b, false
 }
