@@ -67,70 +67,105 @@ func TestLeasesOfTheWire(t *testing.T) {
 	quiet := w.plug("quiet", "network=default")
 	asker := w.guest("asker", "default")
 
-	// SLAAC with privacy addresses; the guest itself says nothing.
-	w.on(quiet, "sysctl -qw net.ipv6.conf.eth0.use_tempaddr=1; ip link set eth0 up")
-	w.eventually(60*time.Second, "two addresses", func() error {
-		if got := w.own(quiet); len(got) < 2 {
-			return fmt.Errorf("%v", got)
+	// SLAAC with privacy addresses, in the network's own prefix and in that which
+	// it shares with the uplink; the guest itself says nothing. A kernel makes a
+	// temporary address beside each stable one only when it makes that.
+	w.on(quiet, "ip link set eth0 down; sysctl -qw net.ipv6.conf.eth0.use_tempaddr=1; ip link set eth0 up")
+	shared, ula := topo.UpstreamLink6.Masked(), netip.MustParsePrefix("fd00::/8")
+	var slaac []netip.Addr
+	w.eventually(60*time.Second, "two addresses of each prefix", func() error {
+		slaac = w.own(quiet)
+		if within(slaac, shared) != 2 || within(slaac, ula) != 2 || len(slaac) != 4 {
+			return fmt.Errorf("%v", slaac)
 		}
 		return nil
 	})
-	slaac := w.own(quiet)
 	for _, a := range slaac {
 		w.leased("default", a, "slaac", learnTime)
 	}
-	stable, temporary := netip.Addr{}, netip.Addr{}
+	var stable, temporary, fixed []netip.Addr
 	for _, l := range w.leases("default") {
-		if !slices.Contains(slaac, l.Address) {
-			continue
-		}
-		if l.Temporary {
-			temporary = l.Address
-		} else {
-			stable = l.Address
+		switch {
+		case !slices.Contains(slaac, l.Address):
+		case l.Temporary:
+			temporary = append(temporary, l.Address)
+		default:
+			stable = append(stable, l.Address)
 		}
 	}
-	if !stable.IsValid() || !temporary.IsValid() {
-		t.Errorf("one of %v is temporary: %+v", slaac, w.leases("default"))
+	for _, p := range []netip.Prefix{shared, ula} {
+		if within(stable, p) != 1 || within(temporary, p) != 1 {
+			t.Fatalf("one of two addresses in %v is temporary: %+v", p, w.leases("default"))
+		}
 	}
 
-	// A fixed one that the guest's owner typed in.
-	fixed := netip.MustParseAddr(strings.Join(strings.Split(stable.String(), ":")[:4], ":") + "::abcd")
-	w.on(quiet, "ip addr add "+fixed.String()+"/64 dev eth0")
-	w.eventually(5*time.Second, "DAD of "+fixed.String(), func() error {
-		if !slices.Contains(w.own(quiet), fixed) {
-			return fmt.Errorf("not done")
+	// Fixed ones that the guest's owner typed in.
+	for _, a := range stable {
+		b := a.As16()
+		copy(b[8:], []byte{6: 0xab, 7: 0xcd})
+		typed := netip.AddrFrom16(b)
+		w.on(quiet, "ip addr add "+typed.String()+"/64 dev eth0")
+		fixed = append(fixed, typed)
+	}
+	w.eventually(5*time.Second, fmt.Sprintf("DAD of %v", fixed), func() error {
+		own := w.own(quiet)
+		if slices.ContainsFunc(fixed, func(a netip.Addr) bool { return !slices.Contains(own, a) }) {
+			return fmt.Errorf("%v", own)
 		}
 		return nil
 	})
-	w.leased("default", fixed, "fixed", learnTime)
+	for _, a := range fixed {
+		w.leased("default", a, "fixed", learnTime)
+	}
 
 	w.eventually(3*time.Second, "the addresses are in DNS", func() error {
-		out := w.on(asker, "dig +short +time=2 +tries=1 quiet.default.internal AAAA")
-		for _, want := range []netip.Addr{stable, fixed} {
-			if !slices.Contains(strings.Fields(out), want.String()) {
-				return fmt.Errorf("no %v in\n%s", want, out)
+		out := strings.Fields(w.on(asker, "dig +short +time=2 +tries=1 quiet.default.internal AAAA"))
+		for _, want := range slices.Concat(stable, fixed) {
+			if !slices.Contains(out, want.String()) {
+				return fmt.Errorf("no %v in %v", want, out)
 			}
 		}
-		if strings.Contains(out, temporary.String()) {
-			t.Errorf("the temporary address is in DNS:\n%s", out)
+		for _, a := range temporary {
+			if slices.Contains(out, a.String()) {
+				t.Errorf("the temporary address is in DNS: %v", out)
+			}
 		}
 		return nil
 	})
-	if got := w.on(asker, "dig +short +time=2 -x "+fixed.String()); got != "quiet.default.internal." {
-		t.Errorf("the reverse of %v is %q", fixed, got)
+	for _, a := range fixed {
+		if got := w.on(asker, "dig +short +time=2 -x "+a.String()); got != "quiet.default.internal." {
+			t.Errorf("the reverse of %v is %q", a, got)
+		}
 	}
 	w.reaches(asker, "quiet.default.internal", true)
 
 	w.on(quiet, "ip link set eth0 down")
-	for _, a := range append(slaac, fixed) {
+	for _, a := range slices.Concat(slaac, fixed) {
 		w.leased("default", a, "", 5*time.Second)
 	}
-	if got := w.on(asker, "dig +short +time=2 "+"quiet.default.internal AAAA"); strings.Contains(got, fixed.String()) {
-		t.Errorf("the guest is off, DNS says\n%s", got)
+	got := w.on(asker, "dig +short +time=2 "+"quiet.default.internal AAAA")
+	for _, a := range fixed {
+		if strings.Contains(got, a.String()) {
+			t.Errorf("the guest is off, DNS says\n%s", got)
+		}
 	}
 	w.on(quiet, "ip link set eth0 up")
-	w.leased("default", stable, "slaac", 10*time.Second)
+	for _, a := range stable {
+		w.leased("default", a, "slaac", 10*time.Second)
+	}
 	w.sh("sextant port delete quiet")
-	w.leased("default", stable, "", 5*time.Second)
+	for _, a := range stable {
+		w.leased("default", a, "", 5*time.Second)
+	}
+}
+
+// within counts the addresses that are in a prefix.
+func within(list []netip.Addr, p netip.Prefix) int {
+	n := 0
+	for _, a := range list {
+		if p.Contains(a) {
+			n++
+		}
+	}
+	return n
 }
