@@ -14,6 +14,13 @@ import (
 // that were kept from ports whose default network is another one.
 const HearGroup = 5353
 
+// RefusedLog is the prefix under which the group carries packets that were not
+// let out: from an address in a prefix that the network shares with an uplink,
+// which nobody there is known to have. Whoever sent it is asked if it has it. Of
+// one guest there are few, and of a network not many, so that a guest which makes
+// addresses up keeps no other from being asked for long.
+const RefusedLog = "refused"
+
 // The verdict chains of table inet sextant. A gateway link's element in the
 // maps out4/out6, in4/in6 and host4/host6 names the one that decides.
 const (
@@ -46,6 +53,9 @@ func chainsText(projects []string) string {
 	set source4 { type ifname . ipv4_addr; flags interval; }
 	set source6 { type ifname . ipv6_addr; flags interval; }
 	set proxied6 { type ifname . ipv6_addr; }
+	set shared6 { type ifname . ipv6_addr; flags interval; }
+	set strangers { type ifname . ether_addr; size 65535; flags dynamic,timeout; timeout 1m; }
+	set strange { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }
 	set gateways4 { type ifname . ipv4_addr; }
 	set gateways6 { type ifname . ipv6_addr; }
 	set boot4 { type ifname . ipv4_addr; }
@@ -97,7 +107,7 @@ func chainsText(projects []string) string {
 	chain out-any {
 		ct state invalid drop
 		meta nfproto ipv4 iifname . ip saddr != @source4 drop
-		meta nfproto ipv6 iifname . ip6 saddr != @source6 iifname . ip6 saddr != @proxied6 drop
+		meta nfproto ipv6 iifname . ip6 saddr != @source6 iifname . ip6 saddr != @proxied6 goto strange6
 	}
 	chain out-transit {
 	}
@@ -158,6 +168,13 @@ func chainsText(projects []string) string {
 	}
 	fmt.Fprintf(&b, `	chain in6-closed {
 		icmpv6 type echo-request accept
+		drop
+	}
+	chain strange6 {
+		iifname . ip6 saddr != @shared6 drop
+		update @strangers { iifname . ether saddr limit rate over 2/second burst 8 packets } drop
+		update @strange { iifname limit rate over 20/second burst 40 packets } drop
+		log prefix "%[2]s" group %[1]d
 		drop
 	}
 }
@@ -223,7 +240,7 @@ table bridge sextant {
 		drop
 	}
 }
-`, HearGroup)
+`, HearGroup, RefusedLog)
 	return b.String()
 }
 

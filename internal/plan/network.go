@@ -363,6 +363,9 @@ func (p *networkPlan) planFilter() {
 		if sub.Delegate == 0 && !sub.OffLink { // else each lease has its own: see Lease
 			p.add(sourceElement(p.ns, p.link, sub.Prefix))
 		}
+		if sub.OffLink && !sub.Cut {
+			p.add(sharedElement(p.ns, p.link, sub.Prefix))
+		}
 		if sub.Gateway.IsValid() {
 			p.add(gatewayElement(p.ns, p.link, sub.Gateway))
 			if p.n.Boot.Root != "" {

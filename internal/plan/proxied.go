@@ -72,3 +72,9 @@ func (p *networkPlan) lend(owner vnet.Ref) {
 func proxiedElement(ns, link string, a netip.Addr) Item {
 	return Element{ns, "inet", "proxied6", quote(link) + " . " + a.String(), ""}
 }
+
+// sharedElement has guests of a gateway link asked that send from a prefix of
+// an uplink's: see RefusedLog.
+func sharedElement(ns, link string, p netip.Prefix) Item {
+	return Element{ns, "inet", "shared6", quote(link) + " . " + p.Masked().String(), ""}
+}

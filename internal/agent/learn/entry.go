@@ -27,6 +27,7 @@ type entry struct {
 	state     State
 	used      bool // tentative, and in use
 	temporary bool
+	back      bool      // its guest was absent
 	heard     time.Time // when the holder last used it
 	misses    int       // probes without an answer
 	// rival also uses the address, and gets it if the holder does not answer.
@@ -64,8 +65,13 @@ func (e *Engine) appear(now time.Time, h Holder, s Sighting) Result {
 	if !e.room(h) {
 		return Result{}
 	}
+	temporary, had := e.found(h, s.Address)
 	x := e.insert(h, s.Address)
 	x.state, x.used = Free, !s.Tentative
+	if had && x.used {
+		x.back, x.temporary = true, temporary
+		return e.hold(now, x, "back")
+	}
 	e.trace(x, Tentative, "heard")
 	x.state = Tentative
 	e.schedule(x, now.Add(e.wait(x)))
@@ -129,7 +135,9 @@ func (e *Engine) hold(now time.Time, x *entry, why string) Result {
 	e.askOthers(now, x)
 	sub := n.subnetOf(x.addr)
 	how := howOf(x.addr, x.holder.MAC, sub)
-	x.temporary = how == vnet.HowSLAAC && e.isTemporary(x)
+	if !x.back { // else it is known
+		x.temporary = how == vnet.HowSLAAC && e.isTemporary(x)
+	}
 	return Result{Claims: []vnet.Lease{{
 		Network: x.network, Subnet: sub.ID, Port: x.holder.Port, Address: x.addr, Family: sub.Family,
 		How: how, MAC: x.holder.MAC, Temporary: x.temporary,

@@ -78,6 +78,10 @@ type Result struct {
 	// is told to the engine by Refused.
 	Claims []vnet.Lease
 	Probes []Probe
+	// Seeks are questions about addresses that nobody holds: of a guest that had
+	// them before, or may have them. A Link of 0 means that it is not known where
+	// the guest is.
+	Seeks []Probe
 }
 
 func (r *Result) add(o Result) {
@@ -85,6 +89,7 @@ func (r *Result) add(o Result) {
 	r.Replaced = append(r.Replaced, o.Replaced...)
 	r.Claims = append(r.Claims, o.Claims...)
 	r.Probes = append(r.Probes, o.Probes...)
+	r.Seeks = append(r.Seeks, o.Seeks...)
 }
 
 // Config sets an Engine's knobs.
@@ -103,6 +108,10 @@ type Engine struct {
 	entries  map[key]*entry
 	links    map[int]*link
 	due      dues
+
+	absent map[guest]*absent
+	back   map[*absent]bool // those that are asked
+	missed int              // addresses of all absent
 }
 
 type key struct {
@@ -129,7 +138,10 @@ func New(conf Config) *Engine {
 	if conf.ProbeEvery <= 0 {
 		conf.ProbeEvery = DefaultProbeEvery
 	}
-	return &Engine{conf: conf, networks: map[vnet.ID]*network{}, entries: map[key]*entry{}, links: map[int]*link{}}
+	return &Engine{
+		conf: conf, networks: map[vnet.ID]*network{}, entries: map[key]*entry{}, links: map[int]*link{},
+		absent: map[guest]*absent{}, back: map[*absent]bool{},
+	}
 }
 
 // SetNetwork says what prefixes the network has; nobody changes them afterwards.
@@ -149,6 +161,11 @@ func (e *Engine) SetNetwork(now time.Time, id vnet.ID, subnets []plan.Subnet) Re
 func (e *Engine) RemoveNetwork(now time.Time, id vnet.ID) Result {
 	r := e.review(now, id, func(netip.Addr) string { return "network gone" })
 	delete(e.networks, id)
+	for who, g := range e.absent {
+		if who.network == id {
+			e.forget(g)
+		}
+	}
 	return r
 }
 
@@ -210,7 +227,7 @@ func (e *Engine) review(now time.Time, id vnet.ID, why func(netip.Addr) string) 
 }
 
 // LinkGone releases what the guest on the link used: the link has gone, or has
-// lost its carrier.
+// lost its carrier. For a while it is remembered: see LinkBack.
 func (e *Engine) LinkGone(now time.Time, index int) Result {
 	var r Result
 	for _, x := range e.entries {
@@ -220,9 +237,18 @@ func (e *Engine) LinkGone(now time.Time, index int) Result {
 	}
 	if l := e.links[index]; l != nil {
 		for x := range l.entries {
+			if x.state == Held && x.rival == nil {
+				e.miss(now, x.holder, x.addr, x.temporary)
+			}
 			r.add(e.drop(now, x, "link gone"))
 		}
 		delete(e.links, index)
+	}
+	for g := range e.back {
+		if g.holder.Link == index { // gone again
+			g.asks = 0
+			delete(e.back, g)
+		}
 	}
 	return r
 }
@@ -252,15 +278,16 @@ func (e *Engine) Refused(network vnet.ID, a netip.Addr) {
 // Next returns when Tick is to be called next; zero: not before something
 // happens.
 func (e *Engine) Next() time.Time {
-	if len(e.due) == 0 {
-		return time.Time{}
+	next := e.nextAsk()
+	if len(e.due) > 0 && (next.IsZero() || e.due[0].at.Before(next)) {
+		next = e.due[0].at
 	}
-	return e.due[0].at
+	return next
 }
 
 // Tick does what is due.
 func (e *Engine) Tick(now time.Time) Result {
-	var r Result
+	r := e.askAgain(now)
 	for len(e.due) > 0 && !e.due[0].at.After(now) {
 		r.add(e.expire(now, e.due[0]))
 	}

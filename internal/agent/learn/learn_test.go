@@ -55,6 +55,9 @@ func script(t *testing.T, lines string) string {
 		for _, p := range r.Probes {
 			out = append(out, fmt.Sprintf("%v probe %s %s", at, p.Port, p.Target))
 		}
+		for _, p := range r.Seeks {
+			out = append(out, fmt.Sprintf("%v seek link %d %s", at, p.Link, p.Target))
+		}
 	}
 	show(e.SetNetwork(now, "net", subnets()))
 	show(e.SetKnown(now, "net", []netip.Addr{addr("fd00::d"), addr("10.0.0.77")}))
@@ -98,6 +101,20 @@ func script(t *testing.T, lines string) string {
 			show(e.Hear(now, holder(link), &hear.ARP{Sender: a, Target: addr("10.0.0.1")}))
 		case "gone":
 			show(e.LinkGone(now, link))
+		case "back": // by its port: the index is a new one
+			h := holder(link)
+			h.Link, h.MAC = link+10, vnet.MAC{}
+			show(e.LinkBack(now, h))
+		case "elsewhere": // known by its MAC only
+			h := holder(link)
+			h.Link, h.Port = link+20, ""
+			show(e.Hear(now, h, &hear.RouterSolicitation{Source: addr("fe80::7")}))
+		case "answers":
+			h := holder(link)
+			h.Link = link + 10
+			show(e.Hear(now, h, &hear.Advertisement{Source: a, Target: a, Solicited: true}))
+		case "hint":
+			show(e.Seek(holder(link), a))
 		case "know":
 			show(e.Know(now, "net", a))
 		case "refused":
@@ -212,6 +229,11 @@ func TestProperties(t *testing.T) {
 				}
 				owner[c.Address] = c.Port
 			}
+			for _, p := range r.Seeks {
+				if o, held := owner[p.Target]; held || known[p.Target] {
+					t.Fatalf("%s is sought, and is %s's", p.Target, o)
+				}
+			}
 			for _, p := range r.Probes {
 				if owner[p.Target] != p.Port {
 					t.Fatalf("probe of %s at %s, which is not its holder", p.Target, p.Port)
@@ -244,6 +266,9 @@ func TestProperties(t *testing.T) {
 			case 7:
 				delete(known, a)
 				e.Unknow("net", a)
+			case 8:
+				take(e.LinkBack(now, h))
+				take(e.Seek(h, a))
 			default:
 				take(e.Tick(now))
 				if next := e.Next(); !next.IsZero() && !next.After(now) {

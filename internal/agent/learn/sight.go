@@ -60,6 +60,7 @@ func (e *Engine) Hear(now time.Time, h Holder, ev hear.Event) Result {
 			r.add(e.transition(now, h, s))
 		}
 	}
+	r.add(e.recall(now, h))
 	return r
 }
 

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/florianl/go-nflog/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -36,7 +38,12 @@ type Heard struct {
 	Bridge int // index of the bridge; 0 where the kernel does not say
 	// Out is the index of the bridge port that the packet was kept from leaving
 	// by (a router advertisement); 0: it was heard coming in.
-	Out       int
+	Out int
+	// Refused: the rules did not let the packet out, since its source is an
+	// address that nobody is known to have. Bridge is then the gateway link that
+	// it came in by, and Link may be the same. Nothing else is said in it: see
+	// Source.
+	Refused   bool
 	MAC       vnet.MAC
 	EtherType uint16 // of Packet: 0x86dd IPv6, 0x0800 IPv4, 0x0806 ARP
 	// Packet starts at the network header and may be cut after snapLen bytes.
@@ -238,8 +245,9 @@ func (l *Listener) take(a nflog.Attribute) int {
 // CONFIG_BRIDGE_NETFILTER "physical" is the port and the other the bridge;
 // without it the port is all there is.
 func heardOf(a nflog.Attribute) (Heard, error) {
-	h := Heard{Time: time.Now()}
+	h := Heard{Time: time.Now(), Refused: a.Prefix != nil && strings.TrimRight(*a.Prefix, " \x00") == plan.RefusedLog}
 	switch {
+	case h.Refused: // where it wanted to go does not matter
 	case a.PhysOutDev != nil:
 		h.Out = index(*a.PhysOutDev)
 	case a.OutDev != nil:
@@ -255,6 +263,9 @@ func heardOf(a nflog.Attribute) (Heard, error) {
 		}
 	case a.InDev != nil:
 		h.Link = index(*a.InDev)
+		if h.Refused {
+			h.Bridge = h.Link
+		}
 	case h.Out == 0:
 		return h, errors.New("no link in the message")
 	}

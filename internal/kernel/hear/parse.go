@@ -53,6 +53,14 @@ func Parse(etherType uint16, packet []byte) (Event, error) {
 	return nil, errWrong("unexpected Ethernet type")
 }
 
+// Source returns who an IPv6 packet is from that starts at the network header.
+func Source(etherType uint16, packet []byte) (netip.Addr, error) {
+	if etherType != EtherIPv6 || len(packet) < 40 || packet[0]>>4 != 6 {
+		return netip.Addr{}, errWrong("short or no IPv6 header")
+	}
+	return netip.AddrFrom16([16]byte(packet[8:24])), nil
+}
+
 func parseIPv6(b []byte) (Event, error) {
 	if len(b) < 40 || b[0]>>4 != 6 {
 		return nil, errWrong("short or no IPv6 header")

@@ -200,6 +200,9 @@ func FuzzParse(f *testing.F) {
 		if (e == nil) == (err == nil) {
 			t.Fatalf("event %v and error %v", e, err)
 		}
+		if from, err := Source(ether, packet); (err == nil) != from.Is6() {
+			t.Fatalf("from %v and error %v", from, err)
+		}
 		if !bytes.Equal(packet, before) {
 			t.Fatal("the packet was changed")
 		}
