@@ -65,6 +65,11 @@ func (a *Agent) tendShares(ctx context.Context) {
 			policies[s.NIC] = nil
 		}
 	}
+	for nic := range a.share.failed {
+		if policies[nic] == nil && shared[nic].NIC == "" {
+			delete(a.share.failed, nic) // nothing is wished of it any more
+		}
+	}
 	for nic, p := range policies {
 		if nic == vnet.AnyUplink {
 			continue
@@ -74,7 +79,11 @@ func (a *Agent) tendShares(ctx context.Context) {
 		if a.resting {
 			want = attach.Want{Why: "everything is cleaned up"}
 		}
-		if s.Holds(want) || a.failedLately(nic, want, now) {
+		if s.Holds(want) {
+			delete(a.share.failed, nic) // what failed is not wished any more
+			continue
+		}
+		if a.failedLately(nic, want, now) {
 			continue
 		}
 		a.share.busy = true

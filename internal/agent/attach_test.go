@@ -225,6 +225,79 @@ func TestShareRefused(t *testing.T) {
 	}
 }
 
+// TestPolicyStatus: what became of a policy is reported: pending while the NIC
+// is moved, failed with the reason if it cannot be shared, and stopped when
+// nothing is wished any more and the NIC is as it was.
+func TestPolicyStatus(t *testing.T) {
+	p := newPlayed(t, nil)
+	ref := vnet.Ref{Kind: vnet.KindUplink, ID: "up-eth0"}
+	says := func(state vnet.State, words string) {
+		t.Helper()
+		p.markPolicies()
+		p.report(nil, nil)
+		p.rep.mu.Lock()
+		defer p.rep.mu.Unlock()
+		s, ok := p.rep.queue[vnet.StatusID(ref, "h1")].(*vnet.Status)
+		if !ok || s.State != state || !strings.Contains(fmt.Sprint(s.Problems), words) {
+			t.Errorf("%+v, want %s %q", s, state, words)
+		}
+	}
+	p.wish("eth0", true, time.Time{}, false)
+	says(vnet.StatePending, "")
+	p.s.refuse = vnet.Errorf(vnet.ErrUnsupported, "eth0 is Wi-Fi").WithHint("share another one")
+	p.tend("eth0 true false")
+	says(vnet.StateFailed, "eth0 is Wi-Fi")
+	if got := p.statusOf(ref).Problems[0]; got.Field != "shared" || got.Hint != "share another one" {
+		t.Errorf("%+v", got)
+	}
+	p.snap.Delete(ref) // taken back: nothing is left of it
+	says(vnet.StateStopped, "")
+	p.tend()
+	if got := p.shareProblems("eth0"); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+	p.s.refuse = nil
+	p.wish("eth0", true, time.Time{}, false)
+	p.tendShares(t.Context())
+	says(vnet.StatePending, "")
+	(<-p.calls)()
+	p.s.took()
+	says(vnet.StateDegraded, "there is no link eth0") // the test has no kernel
+	p.snap.Delete(ref)
+	says(vnet.StatePending, "") // it is still in the bridge
+	p.tend("eth0 false false")
+	says(vnet.StateStopped, "")
+	if len(p.up.said) != 0 {
+		t.Errorf("kept: %+v", p.up.said)
+	}
+}
+
+// TestPolicyApplied: a policy that changes nothing is reported at its revision,
+// which somebody waits for; one of a link that is not there says so.
+func TestPolicyApplied(t *testing.T) {
+	p := newPlayed(t, nil)
+	p.wish("eth9", false, time.Time{}, false)
+	wish := p.snap.Uplinks["up-eth9"]
+	for _, rev := range []int64{5, 9} {
+		wish.Revision, p.snap.Revision = rev, rev
+		p.markPolicies()
+		p.report(nil, nil)
+		s := p.up.said["up-eth9"].status
+		if s == nil || s.Applied != rev || s.State != vnet.StateDegraded || !strings.Contains(s.Problems[0].Msg, "there is no link eth9") {
+			t.Errorf("revision %d: %+v", rev, s)
+		}
+		if p.markPolicies(); len(p.changed) != 0 {
+			t.Errorf("reported again: %v", p.changed)
+		}
+	}
+	p.resting = true
+	p.changed[vnet.RefOf(wish)] = true
+	p.reportResting()
+	if s := p.rep.queue[vnet.StatusID(vnet.RefOf(wish), "h1")].(*vnet.Status); s.State != vnet.StateFailed {
+		t.Errorf("after a cleanup: %+v", s)
+	}
+}
+
 // TestSharesOneByOne: two NICs are not moved at once; a cleanup moves all back.
 func TestSharesOneByOne(t *testing.T) {
 	p := newPlayed(t, nil)

@@ -34,7 +34,7 @@ func (a *Agent) reportResting() {
 	}
 	for r := range a.changed {
 		s := &vnet.Status{Target: r, Host: a.cfg.Host, Applied: a.snap.Revision, State: vnet.StateStopped}
-		if len(plan.FragmentOf(a.snap, a.facts, r).Items) > 0 {
+		if wished := a.snap.Get(r) != nil && r.Kind == vnet.KindUplink; wished || len(plan.FragmentOf(a.snap, a.facts, r).Items) > 0 {
 			s.State = vnet.StateFailed
 			s.Problems = []vnet.Problem{{
 				Kind: vnet.ErrUnavailable, Msg: "this host was cleaned up, nothing is done on it",
@@ -42,7 +42,7 @@ func (a *Agent) reportResting() {
 			}}
 		}
 		switch r.Kind {
-		case vnet.KindNetwork, vnet.KindPort, vnet.KindRouter, vnet.KindSubnet, vnet.KindReservation:
+		case vnet.KindNetwork, vnet.KindPort, vnet.KindRouter, vnet.KindSubnet, vnet.KindReservation, vnet.KindUplink:
 			a.rep.status(s)
 		}
 	}

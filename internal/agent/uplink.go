@@ -29,6 +29,7 @@ type uplinks struct {
 	heard    map[string]uplink.Facts       // as of the last change: what is held in it is kept on disk
 	since    map[vnet.Family]time.Duration // when each family's way out became what it is, since boot
 	reported []vnet.Uplink
+	said     map[vnet.ID]saidOf            // of policies
 	policies map[string]*vnet.UplinkPolicy // of this host, by link
 	begun    time.Duration                 // of hearing, since boot; 0: it does not yet
 	clocks   pd.Instant                    // up to when they were followed
@@ -51,7 +52,8 @@ func (u *uplinks) hearing(boot time.Duration) time.Duration {
 }
 
 func newUplinks(c *Config) *uplinks {
-	u := &uplinks{keep: newHeldKeeper(c.StateDir, c.Log), asked: map[string]bool{}, heard: map[string]uplink.Facts{}, since: map[vnet.Family]time.Duration{}}
+	u := &uplinks{keep: newHeldKeeper(c.StateDir, c.Log), asked: map[string]bool{}, heard: map[string]uplink.Facts{}, since: map[vnet.Family]time.Duration{},
+		said: map[vnet.ID]saidOf{}}
 	duid := c.UplinkDUID
 	if len(duid) == 0 {
 		duid = keptDUID(c.StateDir, c.Log)

@@ -195,6 +195,7 @@ func (a *Agent) reported(f *plan.Facts) []vnet.Uplink {
 	now := a.cfg.Now()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		u := all[name]
+		u.Problems = append(slices.Clone(u.Problems), a.lackingProblems(name)...)
 		i := slices.IndexFunc(a.up.reported, func(o vnet.Uplink) bool { return o.Name == name })
 		if i >= 0 {
 			u = unrefreshed(a.up.reported[i], u, now)

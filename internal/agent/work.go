@@ -33,6 +33,7 @@ func (a *Agent) work(ctx context.Context, full bool) {
 		a.askLadder(ctx)
 		a.askTranslator()
 	}
+	a.markPolicies()
 	climbed := time.Since(start)
 	if len(a.dirty) == 0 && len(a.changed) == 0 && len(a.zones) == 0 && !full {
 		return
@@ -232,6 +233,7 @@ func (a *Agent) report(owners []vnet.Ref, before map[plan.Key]error) {
 	a.troubles = a.problems()
 	for r := range refs {
 		if s := a.statusOf(r); s != nil {
+			a.saidPolicy(s)
 			a.rep.status(s)
 		}
 	}
@@ -269,6 +271,8 @@ func (a *Agent) statusOf(r vnet.Ref) *vnet.Status {
 		if a.snap.Get(r) != nil {
 			s.State = vnet.StateRunning
 		}
+	case vnet.KindUplink:
+		a.policyStatus(s)
 	default:
 		return nil
 	}

@@ -136,7 +136,7 @@ var nouns = []noun{
 	{
 		name: "uplink", kind: vnet.KindUplink, short: "Uplinks: hosts' ways out",
 		typ: reflect.TypeFor[client.HostUplink](), part: "policy", wish: reflect.TypeFor[vnet.UplinkPolicy](),
-		filters: []string{"host"}, sort: []string{"host", "name"},
+		waits: true, filters: []string{"host"}, sort: []string{"host", "name"},
 		columns: []column{
 			col("HOST", "host"), col("NAME", "name"), col("TYPE", "type"), col("STATE", "state"), col("IPV4", "v4"), col("IPV6", "v6"),
 			col("PREFIXES", "delegations.prefix"), col("MTU", "mtu"), col("ROUTERS", "routers.address"),

@@ -39,22 +39,39 @@ func (c *call) onTrial() error {
 	return nil
 }
 
-// sayUplink says what became of an uplink, and until when what waits can be
-// confirmed.
+// sayUplink says what became of an uplink, where its addresses are if it is
+// shared, and until when what waits can be confirmed; then what is wrong, if
+// anything is.
 func (c *call) sayUplink(what string, object json.RawMessage) error {
 	var u struct {
-		Policy struct {
-			Shared bool      `json:"shared"`
-			Until  time.Time `json:"until"`
+		Name     string         `json:"name"`
+		Lower    string         `json:"lower"`
+		Problems []vnet.Problem `json:"problems"`
+		Policy   struct {
+			Until time.Time `json:"until"`
 		} `json:"policy"`
 	}
 	if err := json.Unmarshal(object, &u); err != nil {
 		return err
 	}
-	if u.Policy.Until.IsZero() {
-		return c.say("uplink %s %s", c.name, what)
+	var b strings.Builder
+	fmt.Fprintf(&b, "uplink %s %s", c.name, what)
+	colon := ": "
+	if c.wait > 0 && u.Lower == c.name {
+		fmt.Fprintf(&b, "%sit is shared, its addresses are on the bridge %s", colon, u.Name)
+		colon = "; "
 	}
-	return c.say("uplink %s %s: taken back at %s unless you say: sextant confirm", c.name, what, u.Policy.Until.Local().Format("15:04:05"))
+	if !u.Policy.Until.IsZero() {
+		fmt.Fprintf(&b, "%staken back at %s unless you say: sextant confirm", colon, u.Policy.Until.Local().Format("15:04:05"))
+	}
+	b.WriteString("\n")
+	if c.wait > 0 {
+		for _, p := range u.Problems {
+			fmt.Fprintf(&b, "  problem: %s\n", problemLine(p))
+		}
+	}
+	_, err := fmt.Fprint(c.Stdout, b.String())
+	return err
 }
 
 // deadline is a line of YAML with a moment until which something lasts.

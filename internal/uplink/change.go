@@ -13,6 +13,10 @@ type Facts struct {
 	Delegations []vnet.Delegation
 	// Problem is why nothing can be heard or asked there; "": it can.
 	Problem string
+	// Lacking is what the file and the command that are to give prefixes do not,
+	// or not well; Unread says that one of them was not looked at yet.
+	Lacking []string
+	Unread  bool
 }
 
 // Note is something for the events, said once.

@@ -200,6 +200,10 @@ func (l *Links) compare(k *link, now time.Time) {
 		old := !d.PreferredUntil.IsZero() && !now.Before(d.PreferredUntil)
 		gist += fmt.Sprintln(d.Prefix, d.Exclude, d.From, old)
 	}
+	if k.given != nil {
+		what, known := k.given.Lacking()
+		gist += fmt.Sprintln(what, known)
+	}
 	if gist != k.gist {
 		k.gist = gist
 		l.tell.Facts = add(l.tell.Facts, k.Name)

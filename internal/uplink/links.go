@@ -201,7 +201,13 @@ func (l *Links) Facts(name string) Facts {
 	if k == nil {
 		return Facts{}
 	}
-	return Facts{Routers: l.table.Routers(name), Delegations: k.delegations(), Problem: k.problem}
+	f := Facts{Routers: l.table.Routers(name), Delegations: k.delegations(), Problem: k.problem}
+	if k.given != nil {
+		var known bool
+		f.Lacking, known = k.given.Lacking()
+		f.Unread = !known
+	}
+	return f
 }
 
 // Held returns what the provider has delegated on a link, nil for nothing.

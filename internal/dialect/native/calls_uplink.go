@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/control"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -28,6 +29,7 @@ type OneUplink struct {
 type writeUplinkIn struct {
 	OneUplink
 	IfMatch string `header:"If-Match" doc:"the ETag that was read: 412 if what is wished has changed since"`
+	Wait    string `query:"wait" doc:"wait this long until it is done on its host, for example 10s"`
 	Confirm string `query:"confirm" doc:"with a change of policy.shared: take it back after this long, for example 60s, unless POST /v1/confirm comes first"`
 }
 
@@ -75,20 +77,46 @@ func (a *api) registerUplinks() {
 
 	remove := a.op(http.MethodDelete, path+"/{name}", "delete", "uplink", "Forget what is wished of an uplink: it is used as it is found")
 	register(a, remove, func(ctx context.Context, in *writeUplinkIn) (*bodyOut[Deleted], error) {
-		rev, err := parseIfMatch(in.IfMatch)
-		if err != nil {
-			return nil, err
-		}
-		gone, err := a.Verbs.Delete(ctx, whoFrom(ctx), Selector{Kind: vnet.KindUplink, Host: in.Host, Name: in.Name}, rev)
-		if vnet.Is(err, vnet.ErrNotFound) {
-			err = vnet.Errorf(vnet.ErrNotFound, "nothing is wished of uplink %q", in.Name).WithHint("see sextant uplink list")
-		}
-		if err != nil {
-			return nil, err
-		}
-		return &bodyOut[Deleted]{Deleted{Revision: gone}}, nil
+		return a.removeUplink(ctx, in)
 	})
 	a.registerConfirm()
+}
+
+// removeUplink deletes what is wished of an uplink.
+func (a *api) removeUplink(ctx context.Context, in *writeUplinkIn) (*bodyOut[Deleted], error) {
+	wait, err := parseWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	rev, err := parseIfMatch(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	who, sel := whoFrom(ctx), Selector{Kind: vnet.KindUplink, Host: in.Host, Name: in.Name}
+	var old vnet.Object
+	if wait > 0 {
+		if old, err = a.Verbs.Get(ctx, who, sel); err != nil {
+			return nil, notWished(err, in.Name)
+		}
+	}
+	gone, err := a.Verbs.Delete(ctx, who, sel, rev)
+	if err != nil {
+		return nil, notWished(err, in.Name)
+	}
+	if ref, host, ok := concern(old); ok {
+		if _, err := a.await(ctx, ref, gone, host, control.Gone, wait, false); err != nil {
+			return nil, err
+		}
+	}
+	return &bodyOut[Deleted]{Deleted{Revision: gone}}, nil
+}
+
+// notWished says what it means that there is no policy.
+func notWished(err error, link string) error {
+	if vnet.Is(err, vnet.ErrNotFound) {
+		return vnet.Errorf(vnet.ErrNotFound, "nothing is wished of uplink %q", link).WithHint("see sextant uplink list")
+	}
+	return err
 }
 
 // registerConfirm adds the word that what was changed on trial stays.
@@ -137,7 +165,15 @@ func (a *api) setUplink(ctx context.Context, in *writeUplinkIn, next func(*vnet.
 	if err != nil {
 		return nil, err
 	}
+	wait, err := parseWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	was := a.beforeUplink(ctx, in, wait)
 	p, err := a.Verbs.SetUplink(ctx, whoFrom(ctx), in.Host, in.Name, rev, confirm, func(p *vnet.UplinkPolicy) error {
+		if err := was.keep(p); err != nil {
+			return err
+		}
 		body, err := next(p)
 		if err != nil {
 			return err
@@ -154,6 +190,10 @@ func (a *api) setUplink(ctx context.Context, in *writeUplinkIn, next func(*vnet.
 	if err != nil {
 		return nil, err
 	}
+	st, err := a.settle(ctx, p, aim(p), wait, false)
+	if err != nil {
+		return nil, a.undo(ctx, was, p, err)
+	}
 	all, _, err := a.Verbs.Uplinks(ctx, whoFrom(ctx), p.Host, p.Name)
 	if err != nil {
 		return nil, err
@@ -163,6 +203,9 @@ func (a *api) setUplink(ctx context.Context, in *writeUplinkIn, next func(*vnet.
 		v = all[0]
 	}
 	v.Policy = p
+	if st != nil {
+		v.Facts.Problems = st.Problems // also of a link that is not there
+	}
 	return uplinkAnswer(hostUplink(v)), nil
 }
 

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/sextant-net/sextant/internal/vnet"
 )
@@ -28,6 +29,14 @@ func (a *api) before(ctx context.Context, sel Selector) *before {
 		b.failed = st.State == vnet.StateFailed
 	}
 	return b
+}
+
+// beforeUplink notes how what is wished of an uplink fares, if somebody waits.
+func (a *api) beforeUplink(ctx context.Context, in *writeUplinkIn, wait time.Duration) *before {
+	if wait == 0 {
+		return nil
+	}
+	return a.before(ctx, Selector{Kind: vnet.KindUplink, Host: in.Host, Name: in.Name})
 }
 
 // keep notes the object that is about to be changed; nothing if nobody waits.
@@ -57,17 +66,31 @@ func (a *api) undo(ctx context.Context, b *before, now vnet.Object, err error) e
 	}
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
 	defer cancel()
-	m := now.GetMeta()
-	sel := Selector{Kind: now.Kind(), Project: string(m.Project), Name: string(m.ID)}
-	_, uerr := a.Verbs.Update(undo, whoFrom(ctx), sel, m.Revision, func(o vnet.Object) error {
-		assign(o, b.object)
-		return nil
-	})
-	if uerr != nil {
+	if uerr := a.restore(undo, b.object, now); uerr != nil {
 		a.Log.Warn("native: a failed change stays", "object", vnet.RefOf(now).String(), "error", uerr)
 		f.Hint = joinHint(f.Hint, "the change could not be taken back: change it again")
 		return &f
 	}
+	return err
+}
+
+// restore makes an object again what it was before.
+func (a *api) restore(ctx context.Context, was, now vnet.Object) error {
+	m := now.GetMeta()
+	back := func(o vnet.Object) error {
+		assign(o, was)
+		return nil
+	}
+	if p, ok := now.(*vnet.UplinkPolicy); ok {
+		if was.GetMeta().ID == "" { // nothing was wished of it
+			_, err := a.Verbs.Delete(ctx, whoFrom(ctx), Selector{Kind: vnet.KindUplink, Host: p.Host, Name: p.Name}, m.Revision)
+			return err
+		}
+		_, err := a.Verbs.SetUplink(ctx, whoFrom(ctx), p.Host, p.Name, m.Revision, 0, func(o *vnet.UplinkPolicy) error { return back(o) })
+		return err
+	}
+	sel := Selector{Kind: now.Kind(), Project: string(m.Project), Name: string(m.ID)}
+	_, err := a.Verbs.Update(ctx, whoFrom(ctx), sel, m.Revision, back)
 	return err
 }
 

@@ -41,13 +41,19 @@ func concern(o vnet.Object) (ref vnet.Ref, host string, ok bool) {
 			host = o.Binding.Host
 		}
 		return vnet.RefOf(o), host, true
+	case *vnet.UplinkPolicy:
+		return vnet.RefOf(o), o.Host, true
 	}
 	return vnet.Ref{}, "", false
 }
 
 // aim is the condition that a write to o has to reach: a network that is to
-// run has to, and of one that is not nothing may be left.
+// run has to, and of one that is not nothing may be left; an uplink is used as it
+// is wished, after a while in which its NIC is moved or a command runs.
 func aim(o vnet.Object) Condition {
+	if _, ok := o.(*vnet.UplinkPolicy); ok {
+		return control.Running
+	}
 	n, ok := o.(*vnet.Network)
 	switch {
 	case !ok:

@@ -182,6 +182,40 @@ func TestFile(t *testing.T) {
 	})
 }
 
+// TestLacking: what is to give prefixes and does not is known once it was looked
+// at, for as long as it is so.
+func TestLacking(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "prefixes")
+	synctest.Test(t, func(t *testing.T) {
+		w := Wish{File: path}
+		if what, known := New(w, func() pd.Instant { return pd.Instant{} }, nil).Lacking(); known || len(what) != 0 {
+			t.Errorf("before it was looked at: %q, %v", what, known)
+		}
+		r := newRig(t, w)
+		says := func(want string) {
+			t.Helper()
+			<-time.After(3 * time.Second)
+			synctest.Wait()
+			if what, known := r.Lacking(); !known || !strings.Contains(strings.Join(what, "; "), want) || (len(what) > 0) != (want != "") {
+				t.Errorf("%q, %v, want %q", what, known, want)
+			}
+		}
+		write := func(s string) {
+			t.Helper()
+			if err := os.WriteFile(path, []byte(s), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		says("no such file")
+		write("# nothing yet\n")
+		says("gives no prefix")
+		write("2001:db8::/48\n")
+		says("")
+		write("2001:db8::/")
+		says("no IPv6 prefix")
+	})
+}
+
 func TestSpecialFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, Wish{File: "/dev/zero"})

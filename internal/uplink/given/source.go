@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,6 +55,10 @@ type Source struct {
 	print []taken
 	ahead time.Duration     // the wall clock, since boot
 	said  map[string]string // what was last said about each, so as to say it once
+	// empty are those that were read and gave no prefix; unread is how many
+	// have not been read since the source began.
+	empty  map[string]bool
+	unread int
 }
 
 // taken is a prefix with the moments since boot at which its lifetimes end; 0:
@@ -69,7 +75,13 @@ type taken struct {
 // runs. News is called, from Run, when Delegations may differ, and with what is
 // to be said; it must not wait for Run.
 func New(w Wish, clock func() pd.Instant, news func(notes []string)) *Source {
-	s := &Source{wish: w, clock: clock, news: news, kick: make(chan struct{}, 1), said: map[string]string{}}
+	s := &Source{wish: w, clock: clock, news: news, kick: make(chan struct{}, 1), said: map[string]string{}, empty: map[string]bool{}}
+	if w.File != "" {
+		s.unread++
+	}
+	if len(w.Command) > 0 {
+		s.unread++
+	}
 	now := clock()
 	for _, p := range w.Prefixes {
 		g := Prefix{Prefix: p, Preferred: Forever, Valid: Forever}
@@ -89,6 +101,22 @@ func (s *Source) Kick() {
 	case s.kick <- struct{}{}:
 	default:
 	}
+}
+
+// Lacking says what is wrong with what was read last, or that it gave no prefix;
+// known is false until everything has been read once.
+func (s *Source) Lacking() (what []string, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, from := range slices.Sorted(maps.Keys(s.said)) {
+		switch {
+		case s.said[from] != "":
+			what = append(what, from+": "+s.said[from])
+		case s.empty[from]:
+			what = append(what, from+" gives no prefix")
+		}
+	}
+	return what, s.unread == 0
 }
 
 // epoch is what the wall clock is counted from.
@@ -225,12 +253,15 @@ func (s *Source) take(list *[]taken, from string, b []byte, err error, age time.
 		}
 	}
 	var notes []string
-	if text := strings.Join(odd, "; "); s.said[from] != text {
-		s.said[from] = text
-		if text != "" {
-			notes = []string{fmt.Sprintf("%s: %s", from, text)}
-		}
+	text := strings.Join(odd, "; ")
+	last, read := s.said[from]
+	if !read {
+		s.unread--
 	}
+	if s.said[from] = text; text != last && text != "" {
+		notes = []string{fmt.Sprintf("%s: %s", from, text)}
+	}
+	s.empty[from] = err == nil && len(prefixes) == 0
 	s.mu.Unlock()
 	if err == nil || len(notes) > 0 {
 		s.news(notes)
