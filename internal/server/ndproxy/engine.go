@@ -12,14 +12,14 @@ const (
 	// outsideLife is how long a neighbour outside is believed in without being
 	// heard.
 	outsideLife = 2 * time.Minute
-	// foundLife is how long a guest that was found by a question is answered for
-	// unless the agent tells of it.
-	foundLife = time.Minute
 	// absentLife is how long an address that nobody had is not asked for again.
-	// Who takes it ends that sooner.
-	absentLife = 20 * time.Second
-	// toldLife is how long an event about an address is not repeated.
-	toldLife = time.Minute
+	// Who takes it ends that sooner. It is short, since what a guest says may be
+	// lost: a scan of the whole prefix is bounded by the rates.
+	absentLife = 3 * time.Second
+	// toldLife is how long an event about an address is not repeated, foundLife
+	// how long the one that somebody was found.
+	toldLife  = time.Minute
+	foundLife = 3 * time.Second
 )
 
 // engine proxies neighbour discovery between one uplink and its guests. Times
@@ -35,7 +35,6 @@ type engine struct {
 	questions map[questionKey]*question
 
 	outside *memory[vnet.MAC] // neighbours heard on the uplink
-	found   *memory[int]      // sides of guests that nobody told of
 	absent  *memory[struct{}] // who was asked for in vain, by the side that asked
 	told    *memory[struct{}] // events, by kind
 
@@ -73,7 +72,7 @@ func newEngine() *engine {
 
 // forgetAll empties what was heard.
 func (e *engine) forgetAll() {
-	e.outside, e.found = &memory[vnet.MAC]{seed: e.seed}, &memory[int]{seed: e.seed}
+	e.outside = &memory[vnet.MAC]{seed: e.seed}
 	e.absent, e.told = &memory[struct{}]{seed: e.seed}, &memory[struct{}]{seed: e.seed}
 	clear(e.questions)
 }
@@ -171,7 +170,6 @@ func (e *engine) sighted(a netip.Addr, mac vnet.MAC) {
 		e.contest(a, g, mac)
 		return
 	}
-	e.found.drop(0, a)
 	e.outside.put(0, a, mac, e.now+outsideLife)
 	e.absentNo(a)
 }
@@ -225,10 +223,6 @@ func (e *engine) askedOutside(m *message, p *shared) {
 		}
 		return
 	}
-	if _, ok := e.found.get(0, a, e.now); ok {
-		e.answer(0, a, asking{from: m.from, mac: m.replyTo()})
-		return
-	}
 	if _, ok := e.outside.get(0, a, e.now); !ok {
 		e.ask(0, m, p)
 	}
@@ -244,14 +238,6 @@ func (e *engine) askedInside(on int, m *message, p *shared) {
 			return // it answers itself
 		}
 		known = true
-	}
-	if !known {
-		if n, ok := e.found.get(0, a, e.now); ok {
-			if n == on {
-				return
-			}
-			known = true
-		}
 	}
 	if !known {
 		_, known = e.outside.get(0, a, e.now)

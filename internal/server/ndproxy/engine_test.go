@@ -199,16 +199,23 @@ func expect(t *testing.T, what string, got []string, want ...string) {
 	}
 }
 
-// step is one frame of a conversation, or a pause, and what is said then.
+// step is one frame of a conversation, a pause, or what the agent tells of, and
+// what is said then.
 type step struct {
-	on    int
-	frame []byte
-	pause time.Duration
-	want  []string
+	network vnet.ID
+	guest   netip.Addr
+	on      int
+	frame   []byte
+	pause   time.Duration
+	want    []string
 }
 
 func say(on int, frame []byte, want ...string) step { return step{on: on, frame: frame, want: want} }
 func pause(d time.Duration, want ...string) step    { return step{pause: d, want: want} }
+
+func told(network vnet.ID, a netip.Addr, want ...string) step {
+	return step{network: network, guest: a, want: want}
+}
 
 func TestConversations(t *testing.T) {
 	toProvider := "fe80::ff:fe00:f1 (" + provider.String() + ")"
@@ -231,14 +238,22 @@ func TestConversations(t *testing.T) {
 			say(sideUplink, ns(provider, nobody), "A: NS 2001:db8:1::dead", "B: NS 2001:db8:1::dead"),
 			say(sideUplink, ns(provider, nobody)),
 			say(sideUplink, nsFrom(neighbour, somebody, nobody)),
-			say(sideA, naTo(guestTwo, gatewayA, nobody),
+			say(sideA, naTo(guestTwo, gatewayA, nobody), `event found 2001:db8:1::dead of "a", by "a"`),
+			say(sideUplink, ns(provider, nobody)),
+			told("a", nobody, "uplink: DAD 2001:db8:1::dead",
 				"uplink: NA 2001:db8:1::dead RS to "+toProvider,
-				"uplink: NA 2001:db8:1::dead RS to 2001:db8:1::f2 ("+neighbour.String()+")",
-				`event found 2001:db8:1::dead of "a", by "a"`),
+				"uplink: NA 2001:db8:1::dead RS to 2001:db8:1::f2 ("+neighbour.String()+")"),
 			say(sideUplink, ns(provider, nobody), "uplink: NA 2001:db8:1::dead RS to "+toProvider),
 			say(sideB, ns(guestTwo, nobody), "B: NA 2001:db8:1::dead RS to "+ipam.LinkLocal(guestTwo).String()+" ("+guestTwo.String()+")"),
-			pause(foundLife),
+		},
+		"one that is found and not told of leads nowhere": {
 			say(sideUplink, ns(provider, nobody), "A: NS 2001:db8:1::dead", "B: NS 2001:db8:1::dead"),
+			say(sideA, naTo(guestTwo, gatewayA, nobody), `event found 2001:db8:1::dead of "a", by "a"`),
+			pause(vouchLife),
+			say(sideUplink, ns(provider, nobody), "A: NS 2001:db8:1::dead", "B: NS 2001:db8:1::dead"),
+			say(sideA, naTo(guestTwo, gatewayA, nobody), `event found 2001:db8:1::dead of "a", by "a"`),
+			say(sideUplink, dad(neighbour, nobody), "A: DAD 2001:db8:1::dead with nonce", "B: DAD 2001:db8:1::dead with nonce"),
+			say(sideA, naAll(guestTwo, nobody), "uplink: NA 2001:db8:1::dead R to ff02::1 (all)", `event duplicate 2001:db8:1::dead of "a", by ""`),
 		},
 		"who is absent is not asked for again": {
 			say(sideUplink, ns(provider, nobody), "A: NS 2001:db8:1::dead", "B: NS 2001:db8:1::dead"),
@@ -312,9 +327,12 @@ func TestConversations(t *testing.T) {
 			r := newRig(t)
 			for i, s := range steps {
 				var got []string
-				if s.frame != nil {
+				switch {
+				case s.frame != nil:
 					got = r.hear(s.on, s.frame)
-				} else {
+				case s.network != "":
+					got = r.told(r.setGuest(s.guest, s.network, r.at))
+				default:
 					got = r.pass(s.pause)
 				}
 				expect(t, fmt.Sprintf("step %d", i), got, s.want...)

@@ -12,7 +12,8 @@ type EventKind string
 
 // Kinds of events.
 const (
-	// Found: a guest that nobody had told of has the address.
+	// Found: a guest that nobody had told of has the address. Who asked for it is
+	// answered when the agent tells of it, which says that there is a route.
 	Found EventKind = "found"
 	// Duplicate: somebody wants or uses an address that another has; who had it
 	// first keeps it.
@@ -47,7 +48,11 @@ func (e *engine) tell(kind EventKind, a netip.Addr, has, other int, mac vnet.MAC
 		if _, ok := e.told.get(k, a, e.now); ok || !e.events.allow(eventRate, e.now) {
 			return
 		}
-		e.told.put(k, a, struct{}{}, e.now+toldLife)
+		life := toldLife
+		if kind == Found {
+			life = foundLife
+		}
+		e.told.put(k, a, struct{}{}, e.now+life)
 	}
 	e.out.events = append(e.out.events, Event{
 		Kind: kind, Uplink: e.sides[0].link, Address: a,

@@ -3,6 +3,7 @@ package ndproxy
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -88,6 +89,36 @@ func TestFloodOfClaims(t *testing.T) {
 	}
 	if r.held() != before || events > eventRate.burst {
 		t.Errorf("%d things are held, before %d; %d events", r.held(), before, events)
+	}
+}
+
+// TestScanWithALiar: a guest that answers for every address of the prefix is
+// answered for with none of them, and costs no memory.
+func TestScanWithALiar(t *testing.T) {
+	r := newRig(t)
+	before, events := r.held(), 0
+	for n := range 100_000 {
+		a := nth(n)
+		for _, f := range slices.Clone(r.heard(sideUplink, ns(provider, a), r.at).frames) {
+			if f.side == sideUplink {
+				t.Fatalf("%v is answered for", a)
+			}
+		}
+		o := r.heard(sideA, naTo(guestOne, gatewayA, a), r.at)
+		if events += len(o.events); len(o.frames) > 0 {
+			t.Fatalf("%v is answered for", a)
+		}
+		if len(r.questions) > maxQuestions {
+			t.Fatalf("%d questions at once", len(r.questions))
+		}
+		r.at += 100 * time.Microsecond
+	}
+	if events == 0 || events > eventRate.burst+int(10*time.Second/eventRate.every)+1 {
+		t.Errorf("%d events", events)
+	}
+	r.pass(time.Minute)
+	if r.held() != before {
+		t.Errorf("%d things are held, before %d", r.held(), before)
 	}
 }
 

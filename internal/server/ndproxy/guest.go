@@ -71,7 +71,6 @@ func (e *engine) setGuest(a netip.Addr, network vnet.ID, now time.Duration) *out
 	}
 	g = &guest{side: n}
 	e.guests[a] = g
-	e.found.drop(0, a)
 	e.absentNo(a)
 	if mac, ok := e.outside.get(0, a, now); ok {
 		g.contested = true

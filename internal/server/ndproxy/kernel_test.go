@@ -232,8 +232,25 @@ func TestKernelBothWays(t *testing.T) {
 		l.route(slaac2, "br-b")
 		l.advertiseUntil(t, l.g2, slaac2)
 		l.isp.Run("ip", "-6", "neigh", "flush", "dev", "eth0")
+		l.learns(t, "b", slaac2)
 		reaches(t, l.isp, slaac2)
 	})
+}
+
+// learns pings an address from outside until its guest is found, and tells of
+// it, as the agent does.
+func (l *lab) learns(t *testing.T, network vnet.ID, a netip.Addr) {
+	t.Helper()
+	netnstest.Eventually(t, 15*time.Second, "found", func() error {
+		_, _ = l.isp.Try("ping", "-6", "-n", "-c", "1", "-W", "1", a.String())
+		for len(l.events) > 0 {
+			if ev := <-l.events; ev.Kind == Found && ev.Address == a && ev.Network == network {
+				return nil
+			}
+		}
+		return errors.New("no event")
+	})
+	l.server.SetGuest(network, a)
 }
 
 func (l *lab) advertiseUntil(t testing.TB, ns *netnstest.NS, a netip.Addr) {
@@ -252,16 +269,7 @@ func TestKernelUnknownGuest(t *testing.T) {
 	l.serve(t)
 	l.slaac(t)
 	l.g1.Run("ip", "addr", "add", nobody.String()+"/128", "dev", "eth0", "nodad")
-	netnstest.Eventually(t, 15*time.Second, "found", func() error {
-		_, _ = l.isp.Try("ping", "-6", "-n", "-c", "1", "-W", "1", nobody.String())
-		for len(l.events) > 0 {
-			if ev := <-l.events; ev.Kind == Found && ev.Address == nobody && ev.Network == "a" {
-				return nil
-			}
-		}
-		return errors.New("no event")
-	})
-	l.server.SetGuest("a", nobody)
+	l.learns(t, "a", nobody)
 	l.route(nobody, "br-a")
 	reaches(t, l.isp, nobody)
 }

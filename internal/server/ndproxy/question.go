@@ -21,6 +21,9 @@ const (
 	// dadLife is how long answers to duplicate address detection are told: who
 	// asks waits for a second (RFC 4862 section 5.1), some for more.
 	dadLife = 1500 * time.Millisecond
+	// vouchLife is how long the agent has to tell of a guest that was found: an
+	// asker waits for three seconds (MAX_MULTICAST_SOLICIT, RFC 4861 section 10).
+	vouchLife = 3 * time.Second
 )
 
 // questionKey is what was asked, and on which side.
@@ -35,6 +38,7 @@ type question struct {
 	asking []asking
 	tries  int  // how often it was carried, but for duplicate address detection
 	plain  bool // not only duplicate address detection
+	found  bool // a guest has it that nobody told of yet
 	next   time.Duration
 }
 
@@ -122,25 +126,36 @@ func (e *engine) resolve(a netip.Addr, p *shared, on int, mac vnet.MAC) {
 	}
 }
 
-// settle ends a question that was answered on a side.
+// settle ends a question that was answered on a side. Where the address is a
+// guest's that nobody told of yet, only who does duplicate address detection is
+// answered: for the others it leads nowhere before it has a route.
 func (e *engine) settle(k questionKey, on int, mac vnet.MAC) {
 	q := e.questions[k]
 	if q == nil || k.on == on {
 		return
 	}
-	delete(e.questions, k)
-	if on != 0 && e.guests[k.addr] == nil {
-		if n, ok := e.found.get(0, k.addr, e.now); !ok || n != on {
-			e.tell(Found, k.addr, on, on, mac)
-		}
-		e.found.put(0, k.addr, on, e.now+foundLife)
+	found := on != 0 && e.guests[k.addr] == nil
+	if found {
+		e.tell(Found, k.addr, on, on, mac)
 		e.outside.drop(0, k.addr)
 	}
+	waiting := q.asking[:0]
 	for _, to := range q.asking {
+		if found && !to.dad {
+			waiting = append(waiting, to)
+			continue
+		}
 		e.answer(k.on, k.addr, to)
 		if to.dad {
 			e.tell(Duplicate, k.addr, on, k.on, to.mac)
 		}
+	}
+	if q.asking = waiting; len(waiting) == 0 {
+		delete(e.questions, k)
+		return
+	}
+	if !q.found {
+		q.found, q.next = true, e.now+vouchLife
 	}
 }
 
@@ -149,6 +164,8 @@ func (e *engine) pursue() {
 	for k, q := range e.questions {
 		switch {
 		case q.next > e.now:
+		case q.found:
+			delete(e.questions, k)
 		case q.plain && q.tries < askTimes:
 			e.carry(k.addr, k.on, q.prefix, false, nil)
 			q.tries++
