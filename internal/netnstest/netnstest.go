@@ -56,13 +56,17 @@ type NS struct {
 var counter atomic.Int64
 
 // New makes a namespace with loopback up. Its name is unique to the process
-// and begins with "sxt-"; it is removed when the test ends.
+// and begins with "sxt-"; it is removed when the test ends, and so is whatever
+// still runs in it.
 func New(t testing.TB, hint string) *NS {
 	t.Helper()
 	NeedRoot(t)
 	ns := &NS{Name: fmt.Sprintf("sxt-%s-%d-%d", hint, os.Getpid(), counter.Add(1)), t: t}
 	run(t, "ip", "netns", "add", ns.Name)
 	t.Cleanup(func() {
+		if err := empty(ns.Name); err != nil {
+			t.Error(err)
+		}
 		if out, err := exec.Command("ip", "netns", "delete", ns.Name).CombinedOutput(); err != nil {
 			t.Errorf("netns delete %s: %v: %s", ns.Name, err, out)
 		}

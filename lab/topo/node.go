@@ -54,6 +54,8 @@ exec sleep infinity
 // Node makes a machine with loopback up and nothing else.
 func (l *Lab) Node(name string) (*Node, error) {
 	n := &Node{Name: name, Netns: l.Prefix + name, lab: l, dir: filepath.Join(l.Dir, name)}
+	// What a program keeps for its user to look at goes with the lab.
+	n.Env = []string{"TMPDIR=" + n.dir}
 	if err := os.Mkdir(n.dir, 0o755); err != nil {
 		return nil, err
 	}

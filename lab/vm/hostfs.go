@@ -70,7 +70,10 @@ func hostfsArgs(path, socket string) []string {
 	return args
 }
 
+// stop ends the program. The C one never removes the file by which it locks its
+// socket.
 func (h *hostfs) stop() {
 	_ = h.cmd.Process.Kill()
 	<-h.done
+	_ = os.Remove("/var/run/virtiofsd/" + strings.ReplaceAll(h.socket, "/", ".") + ".pid")
 }
