@@ -28,6 +28,8 @@ type hearing struct {
 	timer  *time.Timer
 
 	links    map[int]plan.Link   // bridge ports, by index
+	names    map[int]string      // of all links, by index
+	indexes  map[string]int      // of all links, by name
 	bridges  map[string]vnet.ID  // network by bridge device
 	services map[vnet.ID]*served // networks in service
 	devices  map[string]vnet.ID  // port by host device
@@ -50,7 +52,7 @@ type macKey struct {
 
 func newHearing(a *Agent, ears *Ears) *hearing {
 	h := &hearing{
-		a: a, ears: ears, links: map[int]plan.Link{}, bridges: map[string]vnet.ID{}, services: map[vnet.ID]*served{},
+		a: a, ears: ears, links: map[int]plan.Link{}, names: map[int]string{}, indexes: map[string]int{}, bridges: map[string]vnet.ID{}, services: map[vnet.ID]*served{},
 		devices: map[string]vnet.ID{}, macs: map[macKey]vnet.ID{}, ports: map[vnet.ID]*plan.Guest{}, stale: map[vnet.ID]bool{},
 		near: newNeighbours(ears != nil),
 	}
@@ -72,6 +74,10 @@ func (h *hearing) heard() <-chan hear.Heard {
 func (h *hearing) take(p hear.Heard) {
 	if p.Out != 0 {
 		h.withheld(p)
+		return
+	}
+	if p.Refused {
+		h.refused(p)
 		return
 	}
 	ev, err := hear.Parse(p.EtherType, p.Packet)
@@ -151,10 +157,13 @@ func (h *hearing) holderAt(link int, mac vnet.MAC) (learn.Holder, bool) {
 }
 
 // setLinks takes the host's links in; guests whose link went, or lost its
-// carrier, use no address any more.
+// carrier, use no address any more, and are asked when it is back.
 func (h *hearing) setLinks(links map[string]plan.Link) {
 	now := map[int]plan.Link{}
+	clear(h.names)
+	clear(h.indexes)
 	for _, l := range links {
+		h.names[l.Index], h.indexes[l.Name] = l.Name, l.Index
 		if l.Master != "" && l.Carrier {
 			now[l.Index] = l
 		}
@@ -164,7 +173,13 @@ func (h *hearing) setLinks(links map[string]plan.Link) {
 			h.carryOut(h.engine.LinkGone(h.a.cfg.Now(), index))
 		}
 	}
+	was := h.links
 	h.links = now
+	for index, l := range now {
+		if _, there := was[index]; !there {
+			h.returned(l)
+		}
+	}
 }
 
 // network says that a network is served, or served differently.
@@ -198,6 +213,9 @@ func (h *hearing) port(g *plan.Guest) {
 		h.devices[g.Device] = g.Port
 	}
 	h.stale[g.Network] = true
+	if l, there := h.links[h.indexes[g.Device]]; there {
+		h.returned(l)
+	}
 }
 
 // guest is what is known of a port, of one that is not there nothing.
@@ -277,6 +295,7 @@ func (h *hearing) adopt(network vnet.ID) {
 		holder, ok := h.holderOf(l)
 		if !ok {
 			h.a.claim.Release(*l)
+			h.engine.Miss(h.a.cfg.Now(), learn.Holder{Network: network, Port: l.Port, MAC: l.MAC}, l.Address, l.Temporary)
 			continue
 		}
 		h.carryOut(h.engine.Adopt(h.a.cfg.Now(), holder, *l))
@@ -317,7 +336,7 @@ func (h *hearing) carryOut(r learn.Result) {
 			h.a.do(func() { h.engine.Refused(l.Network, l.Address) })
 		})
 	}
-	for _, p := range r.Probes {
+	for _, p := range append(r.Probes, r.Seeks...) {
 		h.probe(p)
 	}
 	h.wind()
@@ -337,6 +356,9 @@ func (h *hearing) probe(p learn.Probe) {
 	s := h.services[p.Network]
 	if h.ears == nil || s == nil {
 		return
+	}
+	if p.Link == 0 { // the bridge knows better where the guest is
+		p.Link = h.indexes[s.svc.Bridge]
 	}
 	q := hear.Probe{Link: p.Link, Target: p.Target, MAC: p.MAC, Gateway: s.svc.MAC, Source: s.linked}
 	if p.Target.Is4() {

@@ -243,4 +243,5 @@ func (h *hearing) found(network vnet.ID, addr netip.Addr, mac vnet.MAC) {
 		h.carryOut(h.engine.Hear(h.a.cfg.Now(), learn.Holder{Link: l.Index, Network: network, Port: port, MAC: mac}, &hear.Advertisement{Source: addr, Target: addr}))
 		return
 	}
+	h.seek(learn.Holder{Network: network, MAC: mac}, addr)
 }
