@@ -77,6 +77,7 @@ func (w *world) sends(n *topo.Node, dev, frames string, times int) {
 // of routers that do not exist. Networks stay where they are.
 func TestRogueRouters(t *testing.T) {
 	t.Parallel()
+	manyNeighbours(t)
 	w := newWorld(t, 2*time.Minute, "enp7s0")
 	isp := w.access(first, w.host.Uplink, &topo.Advert{Prefixes: []string{onLink(first)}, More: "AdvDefaultPreference high;"})
 	kept := w.watched(isp)
@@ -114,13 +115,7 @@ func TestRogueRouters(t *testing.T) {
 		t.Errorf("the agent grew from %d to %d MiB", memory>>20, now>>20)
 	}
 	w.stands("default", "proxied", onLink(first))
-	// All nodes of the lab have one kernel, whose neighbours are full now: the
-	// limit is raised where the agent may, which is not so in a namespace. A new
-	// guest could not even ask whether its address is free.
-	w.eventually(patience, "the kernel has room for a neighbour", func() error {
-		_, err := nb.Sh(w.ctx, "ip -6 neigh replace fe80::77 lladdr 02:00:00:00:00:77 dev eth0 nud stale")
-		return err
-	})
+	w.hasRoom(nb, "eth0")
 	w.usable(w.guest("beta", "default"), first.Link6.Masked())
 	conn.lives("rogue routers")
 	if all := w.events(); len(all) > before+12 {
