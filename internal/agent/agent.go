@@ -149,7 +149,7 @@ func New(cfg Config) (*Agent, error) {
 	a.prox = newProxying()
 	a.ears = newHearing(a, cfg.Ears)
 	a.srv = newServers(serverConfig{
-		InNS: cfg.InNS, Claims: a.claim, Host: cfg.Host, DUID: cfg.DUID, Log: cfg.Log, Now: cfg.Now,
+		InNS: cfg.InNS, Claims: a.claim, Host: cfg.Host, DUID: cfg.DUID, StateDir: cfg.StateDir, Log: cfg.Log, Now: cfg.Now,
 		Neighbour: a.ears.near.lookup,
 		Station:   a.ears.near.station,
 	})
@@ -183,6 +183,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	go a.claim.run(ctx)
 	go a.rep.run(ctx)
 	go a.keep.run(ctx)
+	defer a.srv.accepts.begin(ctx)()
 	defer a.runUplinks(ctx)()
 	resync := time.NewTicker(resyncEvery)
 	defer resync.Stop()

@@ -26,6 +26,8 @@ type servers struct {
 	dhcp6 *dhcp6.Server
 	dns   *dns.Server
 	tftp  *tftp.Server
+	// accepts are the guests that the DHCPv6 server may tell of changes.
+	accepts *acceptKeeper
 	// ndproxy is nil while no network shares an uplink's prefix.
 	ndproxy *ndproxy.Server
 
@@ -41,6 +43,7 @@ type serverConfig struct {
 	Claims    *claims
 	Host      string
 	DUID      []byte // of the DHCPv6 server
+	StateDir  string // what it must remember is kept here
 	Log       *slog.Logger
 	Now       func() time.Time
 	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)
@@ -48,13 +51,14 @@ type serverConfig struct {
 }
 
 func newServers(c serverConfig) *servers {
-	granted := c.Claims.owed.note
+	granted, accepts := c.Claims.owed.note, newAcceptKeeper(c.StateDir, c.Log)
 	return &servers{
 		radv: radv.New(radv.Config{InNS: c.InNS, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
 		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Station: c.Station, Claims: quick{c.Claims}, Granted: granted, Host: c.Host,
 			Log: c.Log.With("server", "dhcp4"), Now: c.Now}),
 		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: quick{c.Claims}, Granted: granted, Host: c.Host, DUID: c.DUID,
-			Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
+			Secret: accepts.secret, Memory: accepts, Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
+		accepts: accepts,
 		dns: dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now,
 			Resolved: dns.NewResolved(c.Log.With("server", "resolved"))}), // the host's own resolver learns our domains
 		tftp:     tftp.New(tftp.Config{InNS: c.InNS, Log: c.Log.With("server", "tftp")}),

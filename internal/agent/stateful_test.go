@@ -18,16 +18,19 @@ import (
 
 // TestRenumberingStateful: guests that have addresses from DHCPv6 alone have
 // one in a new prefix, with the same interface identifier: those that accept
-// to be reconfigured at once, others when they renew.
+// to be reconfigured at once, also by an agent that was away meanwhile, others
+// when they renew.
 func TestRenumberingStateful(t *testing.T) {
 	t.Parallel()
 	netnstest.NeedCommands(t, "dhclient", "dhcpcd", "timeout")
 	for name, tc := range map[string]struct {
 		renew  time.Duration // 0: the default, much later than the test ends
 		client func(t *testing.T, g *netnstest.NS, dev string)
+		away   bool // the agent, while the prefix changes
 	}{
-		"told at once": {0, reconfigured},
-		"at T1":        {3 * time.Second, renewing},
+		"told at once":    {0, reconfigured, false},
+		"told at a start": {0, reconfigured, true},
+		"at T1":           {3 * time.Second, renewing, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,6 +46,9 @@ func TestRenumberingStateful(t *testing.T) {
 			h.active("web", vnet.EgressDelegated)
 			// dhcpcd has a file under /run by the name of the device.
 			g, dev := netnstest.New(t, "g1"), fmt.Sprintf("s%d", os.Getpid())
+			if tc.away {
+				dev = fmt.Sprintf("a%d", os.Getpid())
+			}
 			port := &vnet.Port{Meta: vnet.Meta{ID: "g1", Name: "g1", Project: "p1"}, Network: n.ID, MAC: vnet.MAC{2, 0, 0, 0, 1, 1},
 				Binding: &vnet.Binding{Host: "h1", Plug: vnet.PlugVeth, Netns: g.Path(), Device: dev}}
 			h.store.Put(port)
@@ -68,7 +74,13 @@ func TestRenumberingStateful(t *testing.T) {
 			})
 			tc.client(t, g, dev)
 			old := in("2001:db8:100:1::/64")
+			if tc.away {
+				h.stop()
+			}
 			h.store.Put(given("2001:db8:180::/56"))
+			if tc.away {
+				h.start()
+			}
 			if now := in("2001:db8:180:1::/64"); vnet.InterfaceID(now) != vnet.InterfaceID(old) {
 				t.Errorf("%v took the place of %v, want the same interface identifier", now, old)
 			}

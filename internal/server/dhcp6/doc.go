@@ -58,7 +58,8 @@
 //
 // Guests that accept it are told to renew at once when a prefix or an option
 // changes (Reconfigure, RFC 9915 section 18.3.11, by its key protocol). Their
-// keys follow from a secret of the process, so those of an earlier process come
-// at T1. So do the many clients that do not accept it; where prefixes follow an
-// uplink T1 is therefore a few minutes.
+// keys follow from a secret; where that and the list of such guests outlast the
+// process (Memory), the next one tells them what changed meanwhile. The many
+// clients that do not accept it come at T1; where prefixes follow an uplink that
+// is therefore a few minutes.
 package dhcp6

@@ -80,11 +80,9 @@ func newEngine(host string, duid, secret []byte, m *message) *engine {
 }
 
 // changed is told that the network is another one.
-func (e *engine) changed(old *plan.Service) {
+func (e *engine) changed(*plan.Service) {
 	svc := e.Service()
-	if len(old.Subnets) > 0 && len(svc.Subnets) > 0 && len(e.accepts.clients) > 0 && newsFor(old, svc) {
-		e.accepts.changed = true
-	}
+	e.accepts.set(svc)
 	e.told = toldBy(svc)
 	e.reports = false
 	for i := range svc.Subnets {

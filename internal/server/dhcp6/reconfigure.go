@@ -5,13 +5,15 @@ import (
 	"crypto/md5" // the protocol has no other
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
+	"hash/fnv"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp"
+	"github.com/sextant-net/sextant/internal/vnet"
 )
 
 // The Reconfiguration Key Authentication Protocol (RFC 9915 section 20.4) and
@@ -33,11 +35,36 @@ const (
 	recBurst = 64
 )
 
+// Acceptor is what is to be remembered of a client that accepts reconfigure
+// messages for longer than a server lives: who has our key waits for us to use
+// it, and asks again late.
+type Acceptor struct {
+	DUID ipam.DUID
+	Peer netip.Addr // link-local
+	Info bool       // it asked for information alone
+	// Came is what its network told when it came last, as a number: it differs
+	// from what is told now for who has to come again.
+	Came uint64
+}
+
+// Memory keeps what must outlast the server, so that guests hear of a change
+// that comes with its restart, or before the restart when not all had come yet.
+// Its methods are called with the server's lock held: they must not block.
+type Memory interface {
+	// Acceptors returns those of a network.
+	Acceptors(network vnet.ID) []Acceptor
+	// Keep adds or replaces one, by its DUID.
+	Keep(network vnet.ID, a Acceptor)
+	// Drop forgets one.
+	Drop(network vnet.ID, duid ipam.DUID)
+	// Number returns a number that is greater than every one before, also of
+	// earlier servers, and not less than atLeast (RFC 9915 section 20.3).
+	Number(atLeast uint64) uint64
+}
+
 // acceptor is a client that accepts reconfigure messages.
 type acceptor struct {
-	raw  ipam.DUID
-	peer netip.Addr
-	kind byte      // what it is to do: renew, or ask for information
+	Acceptor
 	tell bool      // it has not come yet since the last change
 	due  time.Time // when it is told next
 	sent int       // how often it was
@@ -46,9 +73,32 @@ type acceptor struct {
 // acceptors are the clients of a network that accept reconfigure messages.
 type acceptors struct {
 	secret  []byte // that the clients' keys are made of; nil: nobody is told
+	memory  Memory // nil: none
+	network vnet.ID
 	clients map[string]*acceptor
-	changed bool // since Work last looked
+	news    uint64 // what the network tells, as a number
+	changed bool   // since Work last looked
 	last    uint64
+}
+
+// set takes in that the network is another one; the first time, who accepted
+// reconfigure messages of an earlier server.
+func (a *acceptors) set(svc *plan.Service) {
+	if len(svc.Subnets) == 0 {
+		return
+	}
+	if a.network != svc.Network && a.memory != nil && a.secret != nil {
+		a.network = svc.Network
+		for _, k := range a.memory.Acceptors(svc.Network) {
+			if len(a.clients) < maxKnown {
+				a.clients[k.DUID.String()] = &acceptor{Acceptor: k}
+			}
+		}
+	}
+	a.news = newsOf(svc)
+	for _, x := range a.clients {
+		a.changed = a.changed || x.Came != a.news
+	}
 }
 
 // heard notes what a message says of its client's willingness, and that it
@@ -60,22 +110,36 @@ func (a *acceptors) heard(r *request) {
 	default:
 		return
 	}
+	var now Acceptor
+	if x != nil {
+		now = x.Acceptor
+	}
 	if x != nil && r.kind != kindSolicit {
-		x.tell = false
+		x.tell, now.Came = false, a.news
 	}
-	if !r.accept || a.secret == nil || r.raw == "" || len(r.hops) > 0 || r.kind == kindSolicit && !r.rapid {
-		return
-	}
-	if x == nil {
-		if len(a.clients) >= maxKnown {
-			return
+	if r.accept && a.secret != nil && r.raw != "" && len(r.hops) == 0 && (r.kind != kindSolicit || r.rapid) {
+		if x == nil {
+			if len(a.clients) >= maxKnown {
+				return
+			}
+			x, now.Came = &acceptor{}, a.news
+			a.clients[r.duid] = x
 		}
-		x = &acceptor{}
-		a.clients[r.duid] = x
+		now.DUID, now.Peer, now.Info = r.raw, r.peer, r.kind == kindInform
 	}
-	x.raw, x.peer, x.kind = r.raw, r.peer, kindRenew
-	if r.kind == kindInform {
-		x.kind = kindInform
+	if x != nil && x.Acceptor != now {
+		x.Acceptor = now
+		if a.memory != nil {
+			a.memory.Keep(a.network, now)
+		}
+	}
+}
+
+// drop forgets a client that does not come.
+func (a *acceptors) drop(duid string, x *acceptor) {
+	delete(a.clients, duid)
+	if a.memory != nil {
+		a.memory.Drop(a.network, x.DUID)
 	}
 }
 
@@ -101,6 +165,9 @@ func (e *engine) authorise(w *writer, r *request, kind byte) {
 // auth writes an authentication option (RFC 9915 sections 21.11 and 20.4.2).
 func (a *acceptors) auth(w *writer, kind byte, value []byte, now time.Time) {
 	a.last = max(a.last+1, uint64(now.UnixNano())) // replay detection: it grows
+	if a.memory != nil {
+		a.last = a.memory.Number(a.last)
+	}
 	w.begin(optAuth)
 	w.b = append(w.b, authRKAP, authMD5, 0)
 	w.b = binary.BigEndian.AppendUint64(w.b, a.last)
@@ -115,7 +182,7 @@ func (e *engine) Work(now time.Time) (send []dhcp.Reply, next time.Duration) {
 	if a.changed {
 		a.changed = false
 		for _, x := range a.clients {
-			x.tell, x.sent, x.due = true, 0, now.Add(recDelay)
+			x.tell, x.sent, x.due = x.Came != a.news, 0, now.Add(recDelay)
 		}
 	}
 	for duid, x := range a.clients {
@@ -123,7 +190,7 @@ func (e *engine) Work(now time.Time) (send []dhcp.Reply, next time.Duration) {
 		case !x.tell:
 			continue
 		case x.sent == recMax:
-			delete(a.clients, duid) // it is gone
+			a.drop(duid, x) // it is gone
 			continue
 		case x.due.After(now):
 		case len(send) == recBurst:
@@ -143,24 +210,35 @@ func (e *engine) Work(now time.Time) (send []dhcp.Reply, next time.Duration) {
 // reconfigure builds a Reconfigure message. Its digest covers the whole of it,
 // with zeros where the digest goes.
 func (e *engine) reconfigure(x *acceptor, now time.Time) dhcp.Reply {
+	kind := byte(kindRenew)
+	if x.Info {
+		kind = kindInform
+	}
 	w := &writer{b: []byte{kindReconfigure, 0, 0, 0}}
-	w.option(optClientID, []byte(x.raw))
+	w.option(optClientID, []byte(x.DUID))
 	w.option(optServerID, e.duid)
-	w.option(optReconfigure, []byte{x.kind})
+	w.option(optReconfigure, []byte{kind})
 	e.accepts.auth(w, rkapHMAC, make([]byte, rkapBytes), now)
-	h := hmac.New(md5.New, e.accepts.key(x.raw))
+	h := hmac.New(md5.New, e.accepts.key(x.DUID))
 	_, _ = h.Write(w.b)
 	copy(w.b[len(w.b)-rkapBytes:], h.Sum(nil))
-	return dhcp.Reply{To: x.peer, Data: w.b}
+	return dhcp.Reply{To: x.Peer, Data: w.b}
 }
 
 // newsFor reports whether guests must ask again at once: another prefix, or
 // other options. Lifetimes that move are no news.
-func newsFor(old, now *plan.Service) bool {
-	same := slices.EqualFunc(old.Subnets, now.Subnets, func(a, b plan.Subnet) bool {
-		return a.ID == b.ID && a.Prefix == b.Prefix && a.Guests == b.Guests && a.Deprecated == b.Deprecated && a.Delegate == b.Delegate
-	})
-	return !same || !slices.EqualFunc(toldBy(old), toldBy(now), func(a, b option) bool {
-		return a.code == b.code && slices.Equal(a.body, b.body)
-	})
+func newsFor(old, now *plan.Service) bool { return newsOf(old) != newsOf(now) }
+
+// newsOf is what guests of a network are told, as a number: the same for the
+// same, also in another process.
+func newsOf(svc *plan.Service) uint64 {
+	h := fnv.New64a()
+	for i := range svc.Subnets {
+		s := &svc.Subnets[i]
+		fmt.Fprintln(h, s.ID, s.Prefix, s.Guests, s.Deprecated, s.Delegate)
+	}
+	for _, o := range toldBy(svc) {
+		fmt.Fprintf(h, "%d %x\n", o.code, o.body)
+	}
+	return h.Sum64()
 }

@@ -3,12 +3,17 @@ package dhcp6
 import (
 	"crypto/hmac"
 	"crypto/md5" // the protocol has no other
+	"encoding/binary"
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"github.com/sextant-net/sextant/internal/ipam"
+	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/dhcp"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -146,5 +151,88 @@ func TestReconfigureIsPacedAndBounded(t *testing.T) {
 	}
 	if m := f.send(msg{kind: dhcpv6.MessageTypeInformationRequest, duid: duidUUID(1), extra: []dhcpv6.Option{accept}, via: []relay{{from: "fe80::1"}}}.packet()); m.GetOneOption(optAccept) != nil {
 		t.Error("promised through a relay")
+	}
+}
+
+// memory is a Memory in memory, which outlasts engines.
+type memory struct {
+	all    map[ipam.DUID]Acceptor
+	number uint64
+}
+
+func (m *memory) Acceptors(vnet.ID) []Acceptor { return slices.Collect(maps.Values(m.all)) }
+
+func (m *memory) Keep(network vnet.ID, a Acceptor) {
+	if network == "net" {
+		m.all[a.DUID] = a
+	}
+}
+
+func (m *memory) Drop(_ vnet.ID, duid ipam.DUID) { delete(m.all, duid) }
+
+func (m *memory) Number(atLeast uint64) uint64 {
+	m.number = max(m.number+1, atLeast)
+	return m.number
+}
+
+// TestReconfigureOutlivesTheServer: a client that has a key of an earlier server
+// is told what changed meanwhile, or before and it had not come, with that key
+// and a greater number, whatever the clock says by then; who came is not told,
+// and who never does is forgotten.
+func TestReconfigureOutlivesTheServer(t *testing.T) {
+	kept := &memory{all: map[ipam.DUID]Acceptor{}}
+	killed := func(now time.Time, svc plan.Service) *fake {
+		f := &fake{engine: newEngine("host", serverDUID, []byte("secret"), &message{}), t: t, now: now}
+		f.accepts.memory = kept
+		f.Set(svc)
+		return f
+	}
+	number := func(b []byte) uint64 {
+		m, err := dhcpv6.MessageFromBytes(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return binary.BigEndian.Uint64(m.GetOneOption(optAuth).ToBytes()[3:])
+	}
+	told := func(f *fake) []dhcp.Reply {
+		f.Work(f.now)
+		f.now = f.now.Add(recDelay)
+		send, _ := f.Work(f.now)
+		return send
+	}
+	f := killed(start, service())
+	key := keyIn(t, f.send(msg{kind: dhcpv6.MessageTypeSolicit, duid: duidUUID(1), ias: []string{"1"}, rapid: true, extra: []dhcpv6.Option{accept}}.packet()))
+	first := kept.number
+
+	f = killed(start, service())
+	if send := told(f); len(send) != 0 {
+		t.Errorf("nothing changed: %d messages", len(send))
+	}
+	moved := service(subnet("2001:db8:2::/64"))
+	f = killed(start.Add(-24*time.Hour), moved) // the clock was set back as well
+	send := told(f)
+	if len(send) != 1 {
+		t.Fatalf("%d messages", len(send))
+	}
+	checkReconfigure(t, send[0].Data, key, duidUUID(1), kindRenew)
+	if n := number(send[0].Data); n <= first {
+		t.Errorf("number %d after %d", n, first)
+	}
+	f = killed(start, moved) // before the client came
+	if send := told(f); len(send) != 1 {
+		t.Fatalf("%d messages after a kill in between", len(send))
+	}
+	f.ask(msg{kind: dhcpv6.MessageTypeRenew, duid: duidUUID(1), ias: []string{"1"}, server: true})
+	f = killed(start, moved)
+	if send := told(f); len(send) != 0 {
+		t.Errorf("%d messages to who came", len(send))
+	}
+	f.Set(service())
+	for range recMax + 2 {
+		told(f)
+		f.now = f.now.Add(time.Hour)
+	}
+	if len(kept.all) != 0 {
+		t.Errorf("who never comes is kept: %+v", kept.all)
 	}
 }

@@ -30,8 +30,10 @@ type Config struct {
 	Host string
 	// Secret makes the keys that guests know Reconfigure messages by; nil: a
 	// random one, so that guests of an earlier process are not told of changes
-	// before they have renewed.
+	// before they have renewed. It is of use only with a Memory that lasts as
+	// long.
 	Secret []byte
+	Memory Memory           // of who accepts such messages; nil: none
 	Log    *slog.Logger     // nil: discard
 	Now    func() time.Time // wall clock; nil: time.Now
 }
@@ -50,7 +52,11 @@ func New(c Config) *Server {
 	return &Server{dhcp.New(dhcp.Config{
 		Name: "DHCPv6", Family: vnet.IPv6, InNS: c.InNS, Claims: c.Claims, Neighbour: c.Neighbour, Granted: c.Granted,
 		Log: c.Log, Now: c.Now,
-		Engine: func() dhcp.Engine { return newEngine(c.Host, c.DUID, c.Secret, m) },
-		Open:   open,
+		Engine: func() dhcp.Engine {
+			e := newEngine(c.Host, c.DUID, c.Secret, m)
+			e.accepts.memory = c.Memory
+			return e
+		},
+		Open: open,
 	})}
 }
