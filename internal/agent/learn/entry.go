@@ -38,6 +38,10 @@ type entry struct {
 	index int       // in dues
 }
 
+// silent reports whether nothing is awaited for x but that its holder has been
+// silent for too long.
+func (x *entry) silent() bool { return x.state == Held && x.misses == 0 && x.rival == nil }
+
 // transition is what a sighting makes of an address.
 func (e *Engine) transition(now time.Time, h Holder, s Sighting) Result {
 	x := e.entries[key{h.Network, s.Address}]

@@ -40,6 +40,9 @@ const (
 	fresh = 10 * time.Second
 	// contestEvery bounds how often somebody else can have an owner probed.
 	contestEvery = 5 * time.Second
+	// mostAhead is how many guests may be asked before their turn, with others:
+	// their answers come together.
+	mostAhead = 64
 	// MaxPerPort is how many addresses one port may have learnt.
 	MaxPerPort = 64
 	// DefaultProbeEvery is how long a guest may be silent before it is asked.
@@ -288,8 +291,30 @@ func (e *Engine) Next() time.Time {
 // Tick does what is due.
 func (e *Engine) Tick(now time.Time) Result {
 	r := e.askAgain(now)
+	asked := false
 	for len(e.due) > 0 && !e.due[0].at.After(now) {
-		r.add(e.expire(now, e.due[0]))
+		x := e.due[0]
+		asked = asked || x.silent()
+		r.add(e.expire(now, x))
+	}
+	if asked {
+		r.add(e.askAhead(now))
+	}
+	return r
+}
+
+// askAhead asks those, too, whose turn is soon: a hundred guests that are asked
+// together wake the host once.
+func (e *Engine) askAhead(now time.Time) Result {
+	var soon []*entry
+	for until := now.Add(e.conf.ProbeEvery / 12); len(e.due) > 0 && len(soon) < mostAhead && !e.due[0].at.After(until); {
+		soon = append(soon, heap.Pop(&e.due).(*entry))
+	}
+	var r Result
+	for _, x := range soon {
+		if heap.Push(&e.due, x); x.silent() {
+			r.add(e.probe(now, x))
+		}
 	}
 	return r
 }

@@ -25,6 +25,8 @@ type Config struct {
 	Name   string // of the protocol: "DHCPv6"
 	Family vnet.Family
 	InNS   listen.InNS
+	// Links, if set, says when links change: else they are looked at each second.
+	Links  *listen.Links
 	Claims Claims
 	// Neighbour, if set, says which guest sent from an address on a link, and
 	// whether guests of the link are heard at all. It is called without any lock

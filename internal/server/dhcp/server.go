@@ -36,14 +36,21 @@ func newServer(cfg Config) *Server {
 	s := &Server{cfg: cfg.withDefaults(), early: make(map[vnet.ID]Engine)}
 	s.nets = listen.New(listen.Config[Engine, Transport]{
 		What: s.cfg.Name, Family: s.cfg.Family, InNS: s.cfg.InNS, Log: s.cfg.Log, Unsent: slog.LevelWarn,
-		Open: s.cfg.Open, Neighbour: s.cfg.Neighbour, Station: s.cfg.Station,
+		Watch: s.cfg.Links.Watcher(), Open: s.cfg.Open, Neighbour: s.cfg.Neighbour, Station: s.cfg.Station,
 		Known: func(n *listen.Network[Engine], p listen.Packet) bool {
 			return n.Service().DHCP.Limit > lease.DefaultLimit || n.Engine.Leases().PortOf(p.MAC) != ""
 		},
 		Active: Engine.Active,
 		Work: func(n *listen.Network[Engine]) time.Duration {
-			n.Engine.Leases().Table().Expire(s.now())
-			return s.work(n)
+			now := s.now()
+			t := n.Engine.Leases().Table()
+			t.Expire(now)
+			wait := s.work(n)
+			if at := t.Next(); !at.IsZero() {
+				// Many end together: all within a second are waited for.
+				wait = sooner(wait, max(at.Sub(now), listen.PollLinks))
+			}
+			return wait
 		},
 		Heard: s.heard,
 	})
@@ -68,6 +75,14 @@ func (s *Server) SetNetwork(svc plan.Service) {
 	}
 	n.Engine.Leases().Set(svc)
 	s.nets.Attach(n)
+}
+
+// sooner returns the shorter of two waits, of which 0 has no end.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // engine returns the engine of a network, also of one that was not set yet.
@@ -135,6 +150,7 @@ func (s *Server) Load(l *pack.Lease) {
 	s.nets.Lock()
 	defer s.nets.Unlock()
 	s.engine(l.Network()).Leases().Load(l, s.now())
+	s.nets.Soon()
 }
 
 // Share has what is known of a lease that we gave be kept as l, if that says
@@ -159,6 +175,7 @@ func (s *Server) LoadLeases(ls []*pack.Lease) {
 	for _, l := range slices.SortedStableFunc(slices.Values(ls), func(a, b *pack.Lease) int { return a.Expires().Compare(b.Expires()) }) {
 		s.engine(l.Network()).Leases().Load(l, now)
 	}
+	s.nets.Soon()
 }
 
 // Problems returns what keeps networks from being served. A link that is not

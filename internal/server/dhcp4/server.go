@@ -12,6 +12,8 @@ import (
 // Config is what a Server is made of. InNS and Claims are required.
 type Config struct {
 	InNS   listen.InNS
+	// Links, if set, says when links change: else they are looked at each second.
+	Links  *listen.Links
 	Claims dhcp.Claims
 	// Granted, if set, is told of every address given to a port or a
 	// reservation: these need no claim, and are answered without waiting. It
@@ -35,7 +37,7 @@ type Server struct{ *dhcp.Server }
 func New(c Config) *Server {
 	d := &desk{}
 	return &Server{dhcp.New(dhcp.Config{
-		Name: "DHCPv4", Family: vnet.IPv4, InNS: c.InNS, Claims: c.Claims, Station: c.Station, Granted: c.Granted,
+		Name: "DHCPv4", Family: vnet.IPv4, InNS: c.InNS, Links: c.Links, Claims: c.Claims, Station: c.Station, Granted: c.Granted,
 		Log: c.Log, Now: c.Now,
 		Engine: func() dhcp.Engine { return newEngine(c.Host, d) },
 		Open:   open,

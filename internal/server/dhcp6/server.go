@@ -13,7 +13,9 @@ import (
 
 // Config is what a Server is made of. InNS, Claims and DUID are required.
 type Config struct {
-	InNS   listen.InNS
+	InNS listen.InNS
+	// Links, if set, says when links change: else they are looked at each second.
+	Links  *listen.Links
 	Claims dhcp.Claims
 	// DUID is the server's identifier with its two type bytes (RFC 9915
 	// section 11), the same for the life of the installation's host.
@@ -50,7 +52,7 @@ func New(c Config) *Server {
 	}
 	m := &message{}
 	return &Server{dhcp.New(dhcp.Config{
-		Name: "DHCPv6", Family: vnet.IPv6, InNS: c.InNS, Claims: c.Claims, Neighbour: c.Neighbour, Granted: c.Granted,
+		Name: "DHCPv6", Family: vnet.IPv6, InNS: c.InNS, Links: c.Links, Claims: c.Claims, Neighbour: c.Neighbour, Granted: c.Granted,
 		Log: c.Log, Now: c.Now,
 		Engine: func() dhcp.Engine {
 			e := newEngine(c.Host, c.DUID, c.Secret, m)

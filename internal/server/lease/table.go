@@ -198,6 +198,14 @@ func (t *Table) Expire(now time.Time) {
 	}
 }
 
+// Next returns when Expire is to be called next, or earlier; zero: no entry ends.
+func (t *Table) Next() time.Time {
+	if len(t.deadlines) == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, t.deadlines[0].at)
+}
+
 // bind makes an entry that is in the table a lease, or prolongs it. A deadline
 // that only moves away is left in the heap until it comes.
 func (t *Table) bind(e *Entry, l *pack.Lease, client, holder string, until time.Time) {

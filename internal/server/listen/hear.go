@@ -62,6 +62,9 @@ func (s *Networks[E, T]) handle(sp *space[E, T], packets []Packet, late bool) {
 			s.stillHeard(sp, &all[i], late)
 		}
 	}
+	if len(all) > 0 {
+		s.Soon()
+	}
 	var afters []func()
 	for i := range all {
 		if h := &all[i]; h.n != nil {

@@ -16,11 +16,17 @@ import (
 )
 
 const (
-	// pollMissing is how often a link that is not there is looked for.
+	// pollMissing is how often a link that is not there is looked for where
+	// links are not watched.
 	pollMissing = 100 * time.Millisecond
-	// PollLinks is how often every link's index is checked, and the longest
-	// that Run sleeps: what is due comes at most so late after a suspend.
+	// PollLinks is the longest that a link which was replaced under its name is
+	// not followed, and that what is due comes late: how often every link's index
+	// is checked where links are not watched, and the longest that Run sleeps
+	// while there is something to do, or after a suspend that it is not told of.
 	PollLinks = time.Second
+	// CompareLinks is how often links are checked though they are watched, and
+	// the longest that Run sleeps.
+	CompareLinks = 10 * time.Second
 	// hearIn is how long the packet of a guest that was not heard yet waits for
 	// that, which goes another way; maxLate is how many may wait. After one that
 	// waited in vain none on its network waits for vainFor: where many guests
@@ -77,6 +83,10 @@ type Config[E any, T Transport] struct {
 	Unsent slog.Level // of what could not be sent, by a Speaker
 	// Boot is the time since boot; nil: CLOCK_BOOTTIME.
 	Boot func() time.Duration
+	// Watch, if set, has changed called when links changed in the namespace that
+	// inNS runs functions in, until stop is called: Links.Watch. It may not call
+	// changed itself.
+	Watch func(inNS func(func() error) error, changed func()) (stop func(), err error)
 	// Open opens the sockets of the namespace that inNS runs functions in, and
 	// tells recv what arrives until they are closed. What it is told at a time
 	// is in the order of arrival.
@@ -132,6 +142,9 @@ type Networks[E any, T Transport] struct {
 	// taken.
 	speaking []*space[E, T]
 	closed   bool
+	busy     bool // something happened since Run looked
+	asleep   bool // Run may sleep longer than PollLinks
+	clock    bool // of the kernel, by which Run may sleep
 	wake     chan struct{}
 	done     chan struct{}
 	late     atomic.Int32 // packets that wait
@@ -139,13 +152,14 @@ type Networks[E any, T Transport] struct {
 
 // New returns no networks. Until Run runs, nothing is retried.
 func New[E any, T Transport](cfg Config[E, T]) *Networks[E, T] {
-	if cfg.Boot == nil {
-		cfg.Boot = BootTime
-	}
-	return &Networks[E, T]{
+	s := &Networks[E, T]{
 		cfg: cfg, nets: make(map[vnet.ID]*Network[E]), spaces: make(map[string]*space[E, T]),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	if cfg.Boot == nil {
+		s.cfg.Boot, s.clock = BootTime, true
+	}
+	return s
 }
 
 // Enter returns the network that svc is about, with an engine that fresh made
@@ -241,9 +255,7 @@ func (s *Networks[E, T]) Close() error {
 	s.closed = true
 	var errs []error
 	for ns, sp := range s.spaces {
-		if sp.open {
-			errs = append(errs, sp.t.Close())
-		}
+		errs = append(errs, sp.close())
 		delete(s.spaces, ns)
 	}
 	clear(s.nets)
@@ -251,58 +263,4 @@ func (s *Networks[E, T]) Close() error {
 	s.Poke()
 	<-s.done
 	return errors.Join(errs...)
-}
-
-// Poke makes Run look again: a network wants to work earlier than it said.
-func (s *Networks[E, T]) Poke() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Run keeps links and what is due, until Close.
-func (s *Networks[E, T]) Run() {
-	defer close(s.done)
-	timer := time.NewTimer(PollLinks)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-		case <-s.wake:
-		}
-		wait, ok := s.pass()
-		if !ok {
-			return
-		}
-		timer.Reset(wait)
-	}
-}
-
-// pass looks at what is due and at the links that are missing, now and then at
-// all of them, and says how long to sleep.
-func (s *Networks[E, T]) pass() (wait time.Duration, ok bool) {
-	s.Lock()
-	defer s.Unlock()
-	if s.closed {
-		return 0, false
-	}
-	now := s.cfg.Boot()
-	wait = PollLinks
-	all := now-s.polled >= PollLinks
-	if all {
-		s.polled = now
-	}
-	for _, n := range s.nets {
-		if all || n.index == 0 {
-			s.attach(n, now)
-		}
-		if n.index == 0 && n.Err == nil && s.cfg.Active(n.Engine) {
-			wait = min(wait, pollMissing)
-		}
-		if due := s.cfg.Work(n); due > 0 {
-			wait = min(wait, due)
-		}
-	}
-	return wait, true
 }

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,20 @@ type space[E any, T Transport] struct {
 	opened  time.Duration // when it was last tried
 	seen    time.Duration // when a link was last found
 	byIndex map[int]*Network[E]
-	speaks  bool // since the lock was taken
+	speaks  bool        // since the lock was taken
+	unwatch func()      // nil: links are not watched
+	changed atomic.Bool // links have, since they were last looked at
+}
+
+// close closes the namespace's sockets.
+func (sp *space[E, T]) close() error {
+	if sp.unwatch != nil {
+		sp.unwatch()
+	}
+	if !sp.open {
+		return nil
+	}
+	return sp.t.Close()
 }
 
 // attach finds the network's link and listens on it; it is called again and
@@ -118,21 +132,34 @@ func (s *Networks[E, T]) space(ns string, now time.Duration) *space[E, T] {
 		if !stale && !broken {
 			return last
 		}
-		if last.open {
-			_ = last.t.Close()
-		}
+		_ = last.close()
 	}
 	sp := &space[E, T]{ns: ns, opened: now, seen: now, byIndex: make(map[int]*Network[E])}
-	sp.t, sp.err = s.cfg.Open(
-		func(f func() error) error { return s.cfg.InNS(ns, f) },
-		func(ps ...Packet) { s.received(sp, ps...) },
-	)
+	inNS := func(f func() error) error { return s.cfg.InNS(ns, f) }
+	sp.t, sp.err = s.cfg.Open(inNS, func(ps ...Packet) { s.received(sp, ps...) })
 	sp.open = sp.err == nil
+	if sp.open && s.cfg.Watch != nil {
+		s.watch(sp, inNS)
+	}
 	if sp.err != nil && (last == nil || last.err == nil || last.err.Error() != sp.err.Error()) {
 		s.cfg.Log.Warn("cannot listen", "ns", ns, "err", sp.err)
 	}
 	s.spaces[ns] = sp
 	return sp
+}
+
+// watch has Run look when links of the namespace change. Where that cannot be
+// had it looks all the time.
+func (s *Networks[E, T]) watch(sp *space[E, T], inNS func(func() error) error) {
+	stop, err := s.cfg.Watch(inNS, func() {
+		sp.changed.Store(true)
+		s.Poke()
+	})
+	if err != nil {
+		s.cfg.Log.Warn("cannot watch links", "ns", sp.ns, "err", err)
+		return
+	}
+	sp.unwatch = stop
 }
 
 // dropSpace closes the namespace's sockets if no active network but n uses
@@ -147,8 +174,6 @@ func (s *Networks[E, T]) dropSpace(ns string, n *Network[E]) {
 			return
 		}
 	}
-	if sp.open {
-		_ = sp.t.Close()
-	}
+	_ = sp.close()
 	delete(s.spaces, ns)
 }

@@ -140,7 +140,7 @@ func askAll(b *testing.B, isp *netnstest.NS, server func() time.Duration) {
 	}
 	await := func() {
 		for {
-			n, err := asker.receive(buf)
+			n, err := unix.Read(asker.fd, buf)
 			if err != nil { // lost, or nobody is there yet: ask again
 				asked = answered
 				ask()

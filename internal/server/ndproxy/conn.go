@@ -96,13 +96,4 @@ func (s *packetSocket) hearAll(on bool) error {
 	return unix.SetsockoptPacketMreq(s.fd, unix.SOL_PACKET, opt, &unix.PacketMreq{Ifindex: int32(s.index), Type: unix.PACKET_MR_ALLMULTI})
 }
 
-// receive reads one frame; an error says that there is none.
-func (s *packetSocket) receive(buf []byte) (int, error) { return unix.Read(s.fd, buf) }
-
-// send sends a frame. What the kernel has no room for is lost, as frames are.
-func (s *packetSocket) send(frame []byte) error {
-	_, err := unix.Write(s.fd, frame)
-	return err
-}
-
 func (s *packetSocket) Close() error { return unix.Close(s.fd) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/ndp"
+	"golang.org/x/sys/unix"
 
 	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/netnstest"
@@ -395,4 +396,10 @@ func TestKernelManyGuests(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// send sends a frame at once.
+func (s *packetSocket) send(frame []byte) error {
+	_, err := unix.Write(s.fd, frame)
+	return err
 }

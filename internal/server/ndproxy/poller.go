@@ -8,16 +8,21 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sextant-net/sextant/internal/server/listen"
 )
 
 // poller waits for the sockets of all links and for a moment: an epoll set of
-// our own, which the runtime's poller watches.
+// our own, which the runtime's poller watches. The moment is one since boot,
+// which counts the host's sleep.
 type poller struct {
-	file *os.File
-	raw  syscall.RawConn
+	file  *os.File
+	raw   syscall.RawConn
+	timer int           // a timerfd in the set
+	armed time.Duration // when it rings
 }
 
-func newPoller() (*poller, error) {
+func newPoller() (p *poller, err error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make epoll set: %w", err)
@@ -26,10 +31,15 @@ func newPoller() (*poller, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("make epoll set: %w", err)
 	}
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll")}
-	if p.raw, err = p.file.SyscallConn(); err != nil {
-		_ = p.file.Close()
-		return nil, fmt.Errorf("watch epoll set: %w", err)
+	p = &poller{file: os.NewFile(uintptr(fd), "epoll"), timer: -1}
+	if p.raw, err = p.file.SyscallConn(); err == nil {
+		p.timer, err = unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	}
+	if err == nil {
+		err = p.add(p.timer)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("watch epoll set: %w", err), p.Close())
 	}
 	return p, nil
 }
@@ -43,11 +53,18 @@ func (p *poller) add(fd int) error {
 	return errors.Join(e, err)
 }
 
-// until sets the moment at which wait returns, from any goroutine.
-func (p *poller) until(t time.Time) error { return p.file.SetReadDeadline(t) }
+// in has wait return at the latest in so long. It is called with the server's
+// lock held.
+func (p *poller) in(d, now time.Duration) error {
+	if p.armed > now && p.armed <= now+d {
+		return nil // it looks again then
+	}
+	p.armed = now + d
+	return listen.SetTimer(p.timer, d)
+}
 
-// wait blocks until some are ready, and returns how many: none when the moment
-// has come. Another error means that the poller is closed.
+// wait blocks until some are ready, and returns how many, of which the moment
+// may be one that means nothing. An error means that the poller is closed.
 func (p *poller) wait(ready []unix.EpollEvent) (int, error) {
 	var n int
 	var err error
@@ -59,10 +76,20 @@ func (p *poller) wait(ready []unix.EpollEvent) (int, error) {
 			}
 		}
 	})
-	if errors.Is(e, os.ErrDeadlineExceeded) {
-		return 0, nil
+	n = max(n, 0)
+	for _, ev := range ready[:n] {
+		if int(ev.Fd) == p.timer {
+			var times [8]byte
+			_, _ = unix.Read(p.timer, times[:])
+		}
 	}
-	return max(n, 0), errors.Join(e, err)
+	return n, errors.Join(e, err)
 }
 
-func (p *poller) Close() error { return p.file.Close() }
+func (p *poller) Close() error {
+	var err error
+	if p.timer >= 0 {
+		err = unix.Close(p.timer)
+	}
+	return errors.Join(p.file.Close(), err)
+}

@@ -5,13 +5,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sextant-net/sextant/internal/server/listen"
 )
 
 const (
 	// reopenAfter is how long a link may be missing before its namespace is
 	// entered anew: it may be another one of that name.
 	reopenAfter = 3 * time.Second
-	// lookMissing is how often a link that is not there is looked for.
+	// lookMissing is how often a link that is not there is looked for where
+	// links are not watched.
 	lookMissing = 100 * time.Millisecond
 	// retryOpen is how often a namespace is tried that cannot be entered, most
 	// likely because it is not there yet.
@@ -33,6 +36,21 @@ type port struct {
 	looked time.Duration // when the link was last looked for
 	seen   time.Duration // when the link was last found
 	err    error         // why nothing is heard there; nil while the link is not there
+
+	unwatch func() // nil: its links are not watched
+}
+
+// again returns in how long the port's link is to be looked for again.
+func (p *port) again() time.Duration {
+	switch {
+	case !p.mac:
+		return listen.CompareLinks
+	case p.sock == nil || p.unwatch == nil && !p.linked:
+		return lookMissing
+	case p.unwatch == nil || !p.linked && p.ns != "": // it may be another namespace
+		return listen.PollLinks
+	}
+	return listen.CompareLinks
 }
 
 // attach finds the port's link and listens on it; it is called again and again,
@@ -97,7 +115,11 @@ func (s *Server) openPort(p *port, now time.Duration) bool {
 		return false
 	}
 	p.opened, p.seen = now, now
-	err := s.cfg.InNS(p.ns, func() (err error) { p.sock, err = openPacket(); return err })
+	inNS := func(f func() error) error { return s.cfg.InNS(p.ns, f) }
+	err := inNS(func() (err error) { p.sock, err = openPacket(); return err })
+	if err == nil && s.cfg.Links != nil {
+		s.watch(p, inNS)
+	}
 	if err != nil && (p.err == nil || p.err.Error() != err.Error()) {
 		s.cfg.Log.Warn("cannot hear neighbour discovery", "link", p.link, "ns", p.ns, "err", err)
 	}
@@ -105,14 +127,40 @@ func (s *Server) openPort(p *port, now time.Duration) bool {
 	return err == nil
 }
 
+// watch has the server look when links of the port's namespace change. Where
+// that cannot be had it looks all the time.
+func (s *Server) watch(p *port, inNS func(func() error) error) {
+	stop, err := s.cfg.Links.Watch(inNS, func() {
+		if s.changed.Swap(true) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.closed {
+			s.poke()
+		}
+	})
+	if err != nil {
+		s.cfg.Log.Warn("cannot watch links", "link", p.link, "ns", p.ns, "err", err)
+		return
+	}
+	p.unwatch = stop
+}
+
 // closePort closes the port's socket.
 func (s *Server) closePort(p *port) {
 	if p.sock == nil {
 		return
 	}
+	if s.outTo == p {
+		s.flush()
+	}
 	delete(s.ports, p.sock.fd)
 	_ = p.sock.Close()
-	p.sock, p.linked = nil, false
+	if p.unwatch != nil {
+		p.unwatch()
+	}
+	p.sock, p.linked, p.unwatch = nil, false, nil
 	if p.side == 0 {
 		p.up.detached()
 	}

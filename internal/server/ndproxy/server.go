@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,9 @@ const perTurn = 64
 // Config is what a Server is made of. InNS is required.
 type Config struct {
 	InNS listen.InNS
-	Log  *slog.Logger // nil: discard
+	// Links, if set, says when links change: else they are looked at each second.
+	Links *listen.Links
+	Log   *slog.Logger // nil: discard
 	// Event, if set, is told what happens to addresses, by the one reader: it
 	// may call the Server, but for Close, and must not take long.
 	Event func(Event)
@@ -43,8 +46,11 @@ type Server struct {
 	ports   map[int]*port // by descriptor
 	// guests are all that were told, also of networks that share no prefix now.
 	guests map[netip.Addr]vnet.ID
-	polled time.Duration // when all links were last looked at
-	events []Event       // not told yet
+	events []Event // not told yet
+	out    batch   // frames to send
+	outTo  *port   // by this one; nil: none
+
+	changed atomic.Bool // links have, since they were last looked at
 }
 
 // uplink is an uplink's engine and where it speaks.
@@ -103,6 +109,7 @@ func (s *Server) Set(u Uplink) {
 	for _, p := range up.ports {
 		s.look(p, now)
 	}
+	s.flush()
 	s.poke()
 }
 
@@ -157,6 +164,7 @@ func (s *Server) SetGuest(network vnet.ID, a netip.Addr) {
 	for _, up := range s.uplinks {
 		s.do(up, up.engine.setGuest(a, network, s.cfg.Boot()))
 	}
+	s.flush()
 	s.poke()
 }
 
@@ -170,6 +178,7 @@ func (s *Server) RemoveGuest(network vnet.ID, a netip.Addr) {
 	for _, up := range s.uplinks {
 		s.do(up, up.engine.removeGuest(a, network, s.cfg.Boot()))
 	}
+	s.flush()
 }
 
 // Forget forgets what was heard of a neighbour on an uplink.
@@ -225,16 +234,16 @@ func (s *Server) Close() error {
 
 // poke makes run look again; called with the lock held, so that run does not
 // overwrite it.
-func (s *Server) poke() { _ = s.poll.until(time.Unix(0, 0)) }
+func (s *Server) poke() { _ = s.poll.in(0, s.cfg.Boot()) }
 
 // run is the one reader of all links, until Close.
 func (s *Server) run() {
 	defer close(s.done)
 	ready := make([]unix.EpollEvent, 16)
-	buf := make([]byte, maxFrame+1)
+	in := new(batch)
 	n := 0
 	for {
-		if !s.turn(ready[:n], buf) {
+		if !s.turn(ready[:n], in) {
 			return
 		}
 		var err error
@@ -247,7 +256,7 @@ func (s *Server) run() {
 
 // turn handles what came in and what is due, and sets when it wants to be
 // called again.
-func (s *Server) turn(ready []unix.EpollEvent, buf []byte) bool {
+func (s *Server) turn(ready []unix.EpollEvent, in *batch) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -256,7 +265,7 @@ func (s *Server) turn(ready []unix.EpollEvent, buf []byte) bool {
 	now := s.cfg.Boot()
 	for _, ev := range ready {
 		if p := s.ports[int(ev.Fd)]; p != nil {
-			s.read(p, buf, now)
+			s.read(p, in, now)
 		}
 	}
 	s.lookAll(now)
@@ -265,26 +274,26 @@ func (s *Server) turn(ready []unix.EpollEvent, buf []byte) bool {
 			s.do(up, up.engine.tick(now))
 		}
 	}
+	s.flush()
 	s.tellEvents()
 	if s.closed {
 		return false
 	}
-	_ = s.poll.until(time.Now().Add(s.wait(s.cfg.Boot())))
+	now = s.cfg.Boot()
+	_ = s.poll.in(s.wait(now), now)
 	return true
 }
 
 // wait is how long nothing is due. It is called last, with the lock held from
 // then on: what others say afterwards pokes.
 func (s *Server) wait(now time.Duration) time.Duration {
-	wait := listen.PollLinks
+	wait := listen.CompareLinks
 	for _, up := range s.uplinks {
 		if at, ok := up.engine.deadline(); ok {
 			wait = min(wait, at-now)
 		}
 		for _, p := range up.ports {
-			if !p.linked && p.mac {
-				wait = min(wait, lookMissing)
-			}
+			wait = min(wait, p.looked+p.again()-now)
 		}
 	}
 	return max(wait, time.Millisecond)
@@ -308,13 +317,10 @@ func (s *Server) tellEvents() {
 
 // lookAll looks for the links whose time has come.
 func (s *Server) lookAll(now time.Duration) {
-	all := now-s.polled >= listen.PollLinks
-	if all {
-		s.polled = now
-	}
+	all := s.changed.Swap(false)
 	for _, up := range s.uplinks {
 		for _, p := range up.ports {
-			if all || !p.linked && now-p.looked >= lookMissing {
+			if all || now-p.looked >= p.again() {
 				s.look(p, now)
 			}
 		}
@@ -336,24 +342,23 @@ func (s *Server) look(p *port, now time.Duration) {
 }
 
 // read handles the frames of one port.
-func (s *Server) read(p *port, buf []byte, now time.Duration) {
-	for range perTurn {
-		n, err := p.sock.receive(buf)
-		if err != nil {
-			return // nothing more, or the link is down
+func (s *Server) read(p *port, in *batch, now time.Duration) {
+	for range perTurn / mostFrames {
+		n := in.receive(p.sock.fd)
+		for i := range n {
+			s.do(p.up, p.up.engine.heard(p.side, in.received(i), now))
 		}
-		s.do(p.up, p.up.engine.heard(p.side, buf[:n], now))
+		if n < mostFrames {
+			return
+		}
 	}
 }
 
 // do does what an engine wants done.
 func (s *Server) do(up *uplink, o *output) {
 	for _, f := range o.frames {
-		if f.side >= len(up.ports) || !up.ports[f.side].linked {
-			continue
-		}
-		if err := up.ports[f.side].sock.send(o.data(f)); err != nil {
-			s.cfg.Log.Debug("frame not sent", "link", up.ports[f.side].link, "err", err)
+		if f.side < len(up.ports) && up.ports[f.side].linked {
+			s.send(up.ports[f.side], o.data(f))
 		}
 	}
 	for _, g := range o.leave {
@@ -366,6 +371,26 @@ func (s *Server) do(up *uplink, o *output) {
 	}
 	s.hearAll(up)
 	s.events = append(s.events, o.events...)
+}
+
+// send queues a frame until flush.
+func (s *Server) send(p *port, frame []byte) {
+	if s.outTo != p || s.out.full() {
+		s.flush()
+	}
+	s.outTo = p
+	s.out.add(frame)
+}
+
+// flush sends what is queued.
+func (s *Server) flush() {
+	if s.outTo == nil {
+		return
+	}
+	if err := s.out.send(s.outTo.sock.fd); err != nil {
+		s.cfg.Log.Debug("frame not sent", "link", s.outTo.link, "err", err)
+	}
+	s.outTo = nil
 }
 
 // join joins a group on an uplink. One that cannot be joined is heard with all

@@ -12,7 +12,9 @@ import (
 // Config is what a Server is made of. InNS is required.
 type Config struct {
 	InNS listen.InNS
-	Log  *slog.Logger     // nil: discard
+	// Links, if set, says when links change: else they are looked at each second.
+	Links *listen.Links
+	Log   *slog.Logger     // nil: discard
 	Now  func() time.Time // wall clock, for lifetimes; nil: time.Now
 	Rand *rand.Rand       // nil: seeded at random
 	// Neighbour, if set, says which guest used an address on a link last, as

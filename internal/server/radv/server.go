@@ -32,18 +32,23 @@ type network = listen.Network[*engine]
 
 // New makes a server that listens nowhere yet.
 func New(cfg Config) *Server {
-	s := newServer(cfg, open, newPacketSocket(cfg.InNS), listen.BootTime)
+	s := newServer(cfg, open, newPacketSocket(cfg.InNS), nil)
 	go s.nets.Run()
 	return s
 }
 
+// newServer makes a server that does nothing before its networks run; without
+// boot it goes by the kernel's clock.
 func newServer(cfg Config, open opener, out ports, boot func() time.Duration) *Server {
 	s := &Server{
 		cfg: cfg.withDefaults(), boot: boot, ports: out, limit: newLimiter(),
 		guests: map[vnet.ID]*roster{}, homes: map[vnet.ID]vnet.ID{},
 	}
+	if boot == nil {
+		s.boot = listen.BootTime
+	}
 	s.nets = listen.New(listen.Config[*engine, transport]{
-		What: "router advertisements", Family: vnet.IPv6, InNS: s.cfg.InNS, Log: s.cfg.Log, Unsent: slog.LevelDebug, Boot: boot, Open: open,
+		What: "router advertisements", Family: vnet.IPv6, InNS: s.cfg.InNS, Log: s.cfg.Log, Unsent: slog.LevelDebug, Boot: boot, Watch: cfg.Links.Watcher(), Open: open,
 		Neighbour: s.cfg.Neighbour,
 		// Where all guests are told the same it does not matter who asks.
 		Known:  func(n *network, _ listen.Packet) bool { return n.Engine.guests.deviants == 0 },
