@@ -63,7 +63,7 @@ func (a *Agent) startProxy() bool {
 	if a.srv.ndproxy != nil {
 		return true
 	}
-	s, err := ndproxy.New(ndproxy.Config{InNS: a.cfg.InNS, Log: a.log.With("server", "ndproxy"), Event: a.proxyEvent})
+	s, err := ndproxy.New(ndproxy.Config{InNS: a.cfg.InNS, Links: a.srv.links, Log: a.log.With("server", "ndproxy"), Event: a.proxyEvent})
 	if err != nil {
 		a.log.Error("guests cannot share an uplink's prefix", "error", err)
 		return false

@@ -26,6 +26,7 @@ type servers struct {
 	dhcp6 *dhcp6.Server
 	dns   *dns.Server
 	tftp  *tftp.Server
+	links *listen.Links // which they all watch
 	// accepts are the guests that the DHCPv6 server may tell of changes.
 	accepts *acceptKeeper
 	// ndproxy is nil while no network shares an uplink's prefix.
@@ -52,11 +53,13 @@ type serverConfig struct {
 
 func newServers(c serverConfig) *servers {
 	granted, accepts := c.Claims.owed.note, newAcceptKeeper(c.StateDir, c.Log)
+	links := listen.NewLinks()
 	return &servers{
-		radv: radv.New(radv.Config{InNS: c.InNS, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
-		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Station: c.Station, Claims: quick{c.Claims}, Granted: granted, Host: c.Host,
+		links: links,
+		radv:  radv.New(radv.Config{InNS: c.InNS, Links: links, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
+		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Links: links, Station: c.Station, Claims: quick{c.Claims}, Granted: granted, Host: c.Host,
 			Log: c.Log.With("server", "dhcp4"), Now: c.Now}),
-		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Claims: quick{c.Claims}, Granted: granted, Host: c.Host, DUID: c.DUID,
+		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Links: links, Claims: quick{c.Claims}, Granted: granted, Host: c.Host, DUID: c.DUID,
 			Secret: accepts.secret, Memory: accepts, Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
 		accepts: accepts,
 		dns: dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now,
