@@ -59,6 +59,15 @@ func TestAdoption(t *testing.T) {
 		}
 		return nil
 	})
+	// An address is known to us before its guest's own second of duplicate
+	// address detection is over, and until then a guest sends from another.
+	w.eventually(5*time.Second, "the guest has its addresses", func() error {
+		out, code, err := g.Run(w.ctx, "ip -6 addr show dev eth0 scope global")
+		if err != nil || code != 0 || !strings.Contains(out, "inet6") || strings.Contains(out, "tentative") {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
 	for _, l := range w.leases("default") {
 		out, code, err := g.Run(w.ctx, "ip addr show dev eth0")
 		if err != nil || code != 0 || !strings.Contains(out, l.Address.String()) {
