@@ -221,14 +221,17 @@ func (l *Links) heardAdvertisement(k *link, s *packetSocket, b []byte, r receive
 		return
 	}
 	news, notes, err := l.table.Hear(k.Name, p.from, p.hopLimit, r.mac, p.payload, now.Wall)
+	l.tell.note(k.Name, notes...)
 	if err != nil {
 		l.cfg.Log.Debug("router advertisement", "link", k.Name, "err", err)
+		if len(notes) > 0 {
+			l.poke()
+		}
 		return
 	}
 	if len(p.payload) >= 8 && (p.payload[6] != 0 || p.payload[7] != 0) { // a default router
 		k.solicit.heard()
 	}
-	l.tell.note(k.Name, notes...)
 	if news {
 		l.tell.Facts = add(l.tell.Facts, k.Name)
 	}

@@ -13,6 +13,7 @@ func (c *Client) advertised(a *answer, now Instant, out *Step) {
 		c.note(out, n)
 	}
 	if len(prefixes) == 0 {
+		c.noteEnded(a, out)
 		if a.iaStatus == iana.StatusNoPrefixAvail || a.status == iana.StatusNoPrefixAvail {
 			c.note(out, "the provider's server has no prefix for us (NoPrefixAvail)")
 		}

@@ -2,6 +2,7 @@ package pd
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"time"
@@ -328,10 +329,23 @@ func (c *Client) replied(a *answer, now Instant, out *Step) {
 		c.bind(a, prefixes, now, out)
 	case c.held != nil && a.hasIA && a.iaStatus == iana.StatusSuccess && len(a.prefixes) > 0:
 		c.lost(now, out, "the server took our prefix back") // lifetimes 0, or nothing usable
+	case c.state == Soliciting:
+		c.noteEnded(a, out)
 	case c.state == Requesting:
-		c.note(out, "the provider's server has no prefix for us (NoPrefixAvail)")
+		if c.noteEnded(a, out); len(a.prefixes) == 0 {
+			c.note(out, "the provider's server has no prefix for us (NoPrefixAvail)")
+		}
 		c.refused = a.server
 		c.solicit(now, "refused")
+	}
+}
+
+// noteEnded says which prefixes are offered as if they were over already.
+func (c *Client) noteEnded(a *answer, out *Step) {
+	for _, o := range a.prefixes {
+		if o.valid == 0 && o.preferred == 0 {
+			c.note(out, fmt.Sprintf("the provider's prefix %s has no time left (lifetimes 0): not used", o.prefix))
+		}
 	}
 }
 

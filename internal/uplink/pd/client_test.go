@@ -331,7 +331,7 @@ func TestOddDelegations(t *testing.T) {
 		"multicast":            {pref{"ff02::/56", 600, 600, nil}, "", "cannot be used"},
 		"everything":           {pref{"2000::/3", 600, 600, nil}, "", "cannot be used"},
 		"infinite":             {pref{"2001:db8:5600::/56", 0xffffffff, 0xffffffff, nil}, "2001:db8:5600::/56", ""},
-		"none left":            {pref{"2001:db8:5600::/56", 0, 0, nil}, "", ""},
+		"none left":            {pref{"2001:db8:5600::/56", 0, 0, nil}, "", "no time left"},
 		"exclude":              {pref{"2001:db8:5600::/56", 600, 600, []byte{64, 0x07}}, "2001:db8:5600::/56", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

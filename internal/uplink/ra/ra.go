@@ -63,7 +63,7 @@ var (
 
 // Hear takes an ICMPv6 message, from its type on. It reports whether anything
 // but a refreshed lifetime is new. Notes are oddities for events, each said
-// once for a router.
+// once for a router, also of what is an error.
 func (t *Table) Hear(link string, from netip.Addr, hopLimit int, mac vnet.MAC, b []byte, now time.Time) (news bool, notes []string, err error) {
 	if hopLimit != 255 || !from.Is6() || !from.IsLinkLocalUnicast() { // RFC 4861 section 6.1.2
 		return false, nil, errSource
@@ -73,7 +73,8 @@ func (t *Table) Hear(link string, from netip.Addr, hopLimit int, mac vnet.MAC, b
 	}
 	m, err := ndp.ParseMessage(b)
 	if err != nil {
-		return false, nil, fmt.Errorf("garbled advertisement of %s: %w", from, err)
+		note := fmt.Sprintf("%s sends advertisements that cannot be read: not used", from.WithZone(""))
+		return false, t.unsaid(link, []string{note}), fmt.Errorf("garbled advertisement of %s: %w", from, err)
 	}
 	a, ok := m.(*ndp.RouterAdvertisement)
 	if !ok {
@@ -82,8 +83,14 @@ func (t *Table) Hear(link string, from netip.Addr, hopLimit int, mac vnet.MAC, b
 	r, isNew := t.router(link, from.WithZone(""), now)
 	before := r.gist()
 	r.take(a, mac, now)
-	notes = r.prefixes(a, now)
-	notes = slices.DeleteFunc(notes, func(n string) bool {
+	notes = t.unsaid(link, r.prefixes(a, now))
+	return isNew || before != r.gist(), notes, nil
+}
+
+// unsaid keeps the notes that were not said of a link before, and takes them
+// for said.
+func (t *Table) unsaid(link string, notes []string) []string {
+	return slices.DeleteFunc(notes, func(n string) bool {
 		n = link + " " + n
 		said := t.noted[n] || len(t.noted) >= 256
 		if !said {
@@ -91,7 +98,6 @@ func (t *Table) Hear(link string, from netip.Addr, hopLimit int, mac vnet.MAC, b
 		}
 		return said
 	})
-	return isNew || before != r.gist(), notes, nil
 }
 
 // router returns the entry of a router. Of too many, one makes room.
@@ -199,7 +205,11 @@ func (r *router) prefixes(a *ndp.RouterAdvertisement, now time.Time) (notes []st
 		if !ok {
 			continue
 		}
-		if pi.PrefixLength > 128 || !pi.Prefix.Is6() {
+		if pi.PrefixLength > 128 {
+			notes = append(notes, fmt.Sprintf("%s advertises a prefix of %d bits: not used", r.Address, pi.PrefixLength))
+			continue
+		}
+		if !pi.Prefix.Is6() {
 			continue
 		}
 		p := netip.PrefixFrom(pi.Prefix.WithZone(""), int(pi.PrefixLength)).Masked()

@@ -3,6 +3,7 @@ package ra
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,12 +141,40 @@ func TestOdd(t *testing.T) {
 		"multicast":            pio("ff02::/64", 600, 600, "LA"),
 		"preferred over valid": pio("2001:db8:1::/64", 601, 600, "LA"),
 		"everything":           pio("::/0", 600, 600, "LA"),
+		"129 bits":             pio("2001:db8:1::/64", 600, 600, "LA"),
 	} {
 		table := New()
-		_, notes := hear(t, table, advert(0, o), start)
-		_, again := hear(t, table, advert(0, o), start)
-		if len(notes) != 1 || len(again) != 0 || prefixes(table, start) != "" {
+		b := marshal(t, advert(0, o))
+		if name == "129 bits" { // nobody marshals it
+			b[18] = 129
+		}
+		_, notes, err := table.Hear("eth0", gate, 255, gateAt, b, start)
+		_, again, _ := table.Hear("eth0", gate, 255, gateAt, b, start)
+		if err != nil || len(notes) != 1 || len(again) != 0 || prefixes(table, start) != "" {
 			t.Errorf("%s: %v, %v, %s", name, notes, again, prefixes(table, start))
+		}
+	}
+}
+
+// TestGarbled: what cannot be read is said once for each router, which stays
+// what it was.
+func TestGarbled(t *testing.T) {
+	good := marshal(t, advert(1800, pio("2001:db8:1::/64", 600, 600, "LA")))
+	for name, b := range map[string][]byte{
+		"cut":                      good[:len(good)-2],
+		"an option without length": append(slices.Clone(good), 3, 0, 0, 0, 0, 0, 0, 0),
+		"an option beyond the end": append(slices.Clone(good), 3, 200, 1, 1),
+	} {
+		table := New()
+		hear(t, table, advert(1800, pio("2001:db8:1::/64", 600, 600, "LA")), start)
+		_, first, err := table.Hear("eth0", gate, 255, gateAt, b, start)
+		_, again, _ := table.Hear("eth0", gate, 255, gateAt, b, start)
+		_, other, _ := table.Hear("eth0", netip.MustParseAddr("fe80::99"), 255, gateAt, b, start)
+		if err == nil || len(first) != 1 || !strings.Contains(first[0], "cannot be read") || len(again) != 0 || len(other) != 1 {
+			t.Errorf("%s: %v %q %q %q", name, err, first, again, other)
+		}
+		if len(table.Routers("eth0")) != 1 || prefixes(table, start) != "2001:db8:1::/64 600" {
+			t.Errorf("%s: %+v", name, table.Routers("eth0"))
 		}
 	}
 }
