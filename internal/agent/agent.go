@@ -96,18 +96,21 @@ type Agent struct {
 	alarm   *time.Timer                  // for climbAt
 	wishes  bool                         // what is wished of uplinks changed
 	settled bool                         // the store or the kept snapshot has spoken
+	spoken  bool                         // the store has
+	full    bool                         // everything must be compared with the kernel
 	resting bool                         // after cleanup, until the next start
 	foreign []vnet.Problem               // what other programs' rules would do to guests
 
-	share    sharing
-	wires    map[vnet.ID]joined         // networks whose IPv6 is on an outside bridge
-	ctx      context.Context            // Run's, for what happens on a packet
-	inside   []string                   // routers' namespaces that are watched
-	odd      map[int]time.Time          // when links of others may be adopted, by index
-	refused  map[scoped]bool            // prefixes that the store did not give, until the next decision
-	troubles map[vnet.ID][]vnet.Problem // what the servers last said
-	expireAt time.Time                  // when leases are looked through again
-	lookAt   time.Time                  // when foreign rules are looked at again
+	share     sharing
+	wires     map[vnet.ID]joined         // networks whose IPv6 is on an outside bridge
+	ctx       context.Context            // Run's, for what happens on a packet
+	inside    []string                   // routers' namespaces that are watched
+	odd       map[int]time.Time          // when links of others may be adopted, by index
+	refused   map[scoped]bool            // prefixes that the store did not give, until the next decision
+	troubles  map[vnet.ID][]vnet.Problem // what the servers last said
+	expireAt  time.Time                  // when leases are looked through again
+	tentative map[leaseKey]*tentative    // leases that are in the snapshot before the store said so
+	lookAt    time.Time                  // when foreign rules are looked at again
 }
 
 // resyncEvery is how often everything is compared without cause.
@@ -137,10 +140,10 @@ func New(cfg Config) (*Agent, error) {
 		rungs: map[vnet.ID]plan.Rung{}, calls: make(chan func(), 256), dirty: map[vnet.Ref]bool{},
 		changed: map[vnet.Ref]bool{}, zones: map[vnet.ID]bool{}, late: newLate(), holding: map[vnet.ID]bool{}, failed: map[plan.Key]error{},
 		refused: map[scoped]bool{}, odd: map[int]time.Time{}, orders: map[vnet.ID]*vnet.LeaseOrder{}, ctx: context.Background(),
-		share: sharing{failed: map[string]tried{}}, wires: map[vnet.ID]joined{},
+		share: sharing{failed: map[string]tried{}}, wires: map[vnet.ID]joined{}, tentative: map[leaseKey]*tentative{},
 	}
 	a.claim = newClaims(cfg.Store, a.index, cfg.Host, cfg.StateDir, cfg.Log, cfg.Now)
-	a.claim.lost = a.lost
+	a.claim.lost, a.claim.given, a.claim.ended = a.lost, a.given, a.ended
 	a.claim.wants = func(network vnet.ID) { go a.do(func() { a.hold(network) }) }
 	a.rep = newReporter(cfg.Store, cfg.Log)
 	a.keep = newKeeper(cfg.StateDir, cfg.Log)
@@ -176,8 +179,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	go in.run(updates)
 	a.recoverShares()
 	a.takeFacts()
-	if old := a.keep.load(a.cfg.Host); old != nil {
+	if old, untold := a.keep.load(a.cfg.Host); old != nil {
 		a.log.Info("starting from the kept snapshot", "revision", old.Revision)
+		a.claim.owed.resume(untold)
 		a.reset(old)
 	}
 	go a.claim.run(ctx)
@@ -192,14 +196,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	begun := time.Time{} // the last pass
 	wait := time.NewTimer(time.Hour)
 	defer wait.Stop()
-	full := true
+	a.full = true
 	for {
-		if left := passApart - time.Since(begun); a.due(full) && left > 0 {
+		if left := passApart - time.Since(begun); a.due() && left > 0 {
 			wait.Reset(left)
-		} else if a.due(full) {
+		} else if a.due() {
 			begun = time.Now()
+			full := a.full
+			a.full = false
 			a.work(ctx, full)
-			full = false
 		}
 		select {
 		case <-ctx.Done():
@@ -207,7 +212,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-in.wake: // taken below
 		case <-wait.C:
 		case f := <-a.cfg.Finder.Changed():
-			full = a.find(f) || full
+			a.full = a.find(f) || a.full
 		case c := <-a.up.links.Changed():
 			a.takeUplinks(c)
 		case h := <-a.ears.heard():
@@ -215,7 +220,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case f := <-a.calls:
 			f()
 		case <-resync.C:
-			full = true
+			a.full = true
 		case <-check.C:
 			a.check(ctx)
 		}
@@ -227,8 +232,8 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 // due reports whether there is something for a pass to do.
-func (a *Agent) due(full bool) bool {
-	return full || a.climb || a.wishes || len(a.dirty)+len(a.changed)+len(a.zones) > 0
+func (a *Agent) due() bool {
+	return a.full || a.climb || a.wishes || len(a.dirty)+len(a.changed)+len(a.zones) > 0
 }
 
 // drain takes what else is waiting, so that a burst is worked in one pass.
@@ -267,6 +272,7 @@ func (a *Agent) take(u vnet.Update) {
 		}
 		s.Revision = u.Revision
 		a.reset(s)
+		a.full, a.spoken = a.full || !a.spoken, true
 		return
 	}
 	for _, o := range u.Put {
@@ -286,7 +292,11 @@ func (a *Agent) reset(s *plan.Snapshot) {
 		a.dirty[r] = true
 	}
 	for l := range a.snap.Leases() {
-		if now := s.Lease(l.ID()); now == nil {
+		now := s.Lease(l.ID())
+		if now == nil && (a.isTentative(l) || a.lapsed(l)) {
+			continue // the store does not know of it yet
+		}
+		if now == nil {
 			a.srv.leaseGone(l)
 			a.claim.forget(l)
 			a.past.ended(l.Whole(), l.Expires())
@@ -300,6 +310,7 @@ func (a *Agent) reset(s *plan.Snapshot) {
 	for id := range a.snap.Reservations {
 		a.changed[vnet.Ref{Kind: vnet.KindReservation, ID: id}] = true
 	}
+	before := a.snap
 	a.snap = s
 	for _, n := range s.Retiring() {
 		s.Put(unretired(n, a.cfg.Now()))
@@ -310,6 +321,7 @@ func (a *Agent) reset(s *plan.Snapshot) {
 	for l := range s.Leases() {
 		a.learn(l)
 	}
+	a.lendAgain(before)
 	for id := range s.Networks {
 		a.zones[id] = true
 	}
@@ -394,49 +406,5 @@ func (a *Agent) touch(o vnet.Object) {
 		a.climb = true
 	case *vnet.UplinkPolicy:
 		a.wishes = true
-	}
-}
-
-// find takes a finding in; it reports whether everything must be compared.
-func (a *Agent) find(f watch.Change) bool {
-	switch {
-	case f.Facts:
-		a.takeFacts()
-	default:
-		a.ears.setLinks(a.cfg.Finder.Facts().Links)
-	}
-	if f.NFT {
-		a.lookAt = time.Time{}
-	}
-	return f.Drift
-}
-
-// takeFacts marks everything that the new facts change. Ports depend on few of
-// them; fragments that come out the same cost no kernel work. What is half moved
-// between a NIC and its bridge is taken when it is done.
-func (a *Agent) takeFacts() {
-	if a.share.busy {
-		return
-	}
-	old := a.facts
-	now := *a.cfg.Finder.Facts()
-	now.Translator = a.ways64.translator
-	now.Rungs, now.Aggregates = a.rungs, old.Aggregates
-	now.Contested = a.prox.contested
-	a.withUplinks(&now)
-	now.Index()
-	a.facts = &now
-	a.srv.dns.SetUpstreams(now.Resolvers)
-	a.srv.dns.SetHost(hostAddresses(&now))
-	a.ears.setLinks(now.Links)
-	a.setUplinks()
-	a.proxyUplinks()
-	a.rep.host(a.cfg.Host, a.hostFacts(&now))
-	a.climb = true
-	if sameForPlans(old, &now) {
-		return
-	}
-	for _, r := range plan.Owners(a.snap) {
-		a.dirty[r] = true
 	}
 }

@@ -75,7 +75,7 @@ type Cleaned struct {
 // must be none at work.
 func Clean(ctx context.Context, k Kernel) (Cleaned, error) {
 	k.Want(nil)
-	res, err := k.Resync(ctx)
+	res, err := k.Resync(ctx, true)
 	if err != nil {
 		return Cleaned{}, vnet.Errorf(vnet.ErrHost, "not everything could be looked at: %w", err)
 	}

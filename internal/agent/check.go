@@ -16,8 +16,9 @@ const foreignEvery = 30 * time.Second
 // check does what no event announces: servers that came to serve or ceased to,
 // items to try again, other programs' rules, the kept snapshot.
 func (a *Agent) check(ctx context.Context) {
-	a.keep.tick(a.snap)
 	now := a.cfg.Now()
+	a.tendTentative(now)
+	a.keep.tick(a.snap, a.tentative)
 	if !a.climbAt.IsZero() && !now.Before(a.climbAt) {
 		a.climb = true // timers do not count the host's sleep, nor follow a clock that is set
 	}
@@ -34,6 +35,9 @@ func (a *Agent) check(ctx context.Context) {
 	a.adopt(ctx)
 	a.expire(now)
 	a.tellPast(now)
+	if a.spoken {
+		a.srv.accepts.only(func(network vnet.ID) bool { return a.snap.Networks[network] != nil })
+	}
 	a.retry(ctx)
 	if a.cfg.Foreign != nil && now.After(a.lookAt) {
 		a.lookForeign(ctx, now)

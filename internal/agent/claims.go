@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,8 +44,13 @@ type claims struct {
 	strange map[vnet.ID]int // new leases that the store was asked for, by network
 	// wants is told which network had many of those.
 	wants func(vnet.ID)
-	// lost is told of a lease that was given and that the store refused.
+	// lost is told of a lease that was given, or learnt, and that the store refused.
 	lost func(vnet.Lease, error)
+	// given and ended are told of addresses in the prefix of an uplink: leases
+	// that were given without the store, and until when what was said of an
+	// address that was given back is void.
+	given func([]vnet.Lease)
+	ended func(k leaseKey, until int64)
 }
 
 type leaseKey struct {
@@ -64,7 +70,7 @@ func newClaims(store Store, index *index, host, dir string, log *slog.Logger, no
 	c := &claims{
 		store: store, index: index, host: host, log: log, now: now, held: pack.ByAddress(), said: map[leaseKey]said{}, foreign: map[leaseKey]vnet.ID{},
 		batched: map[leaseKey]bool{}, wake: make(chan struct{}, 1), lost: func(vnet.Lease, error) {},
-		strange: map[vnet.ID]int{}, wants: func(vnet.ID) {},
+		strange: map[vnet.ID]int{}, wants: func(vnet.ID) {}, given: func([]vnet.Lease) {}, ended: func(leaseKey, int64) {},
 	}
 	c.owed = newOwed(c, dir)
 	return c
@@ -87,8 +93,29 @@ func (c *claims) Release(l vnet.Lease) { c.giveBack(l, func(error) {}) }
 
 // giveBack is Release that tells when it is done.
 func (c *claims) giveBack(l vnet.Lease, done func(error)) {
-	c.owed.end(leaseKey{l.Network, l.Address})
+	k := leaseKey{l.Network, l.Address}
+	untold := c.owed.end(k)
+	if c.index.shared(k.network, k.addr) {
+		c.ended(k, c.now().UnixNano())
+	}
+	if untold && c.retract(k) {
+		done(nil)
+		return
+	}
 	c.enqueue(claim{lease: l, release: true, done: done})
+}
+
+// retract forgets what was said of an address whose debt the store was never
+// told, and reports whether it will hear nothing else of it, either.
+func (c *claims) retract(k leaseKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waits := func(x claim) bool { return x.lease.Network == k.network && x.lease.Address == k.addr }
+	if c.heldAt(k) != nil || c.batched[k] || slices.ContainsFunc(c.queue, waits) {
+		return false
+	}
+	c.unsay(k)
+	return true
 }
 
 func (c *claims) enqueue(x claim) {
@@ -162,6 +189,26 @@ func (c *claims) last(k leaseKey) (told, bool) {
 
 func placeOf(l *pack.Lease) leaseKey { return leaseKey{l.Network(), l.Address()} }
 
+// lapsed notes that the store has a lease of ours no more, of which it is about
+// to be told anew.
+func (c *claims) lapsed(l *pack.Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.heldAt(placeOf(l)); old != nil && l.IDIs(old.ID()) {
+		c.held.Remove(old)
+	}
+}
+
+// known gives a lease the ID by which the store has it already: we may have
+// started from less than the store knows.
+func (c *claims) known(l *vnet.Lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.heldAt(leaseKey{l.Network, l.Address}); old != nil && !old.IDIs(l.ID) && old.Whole().SameGuest(l) {
+		l.ID = old.ID()
+	}
+}
+
 func (c *claims) forget(l *pack.Lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -184,6 +231,13 @@ func (c *claims) holder(network vnet.ID, a netip.Addr) vnet.ID {
 	defer c.mu.Unlock()
 	t, _ := c.last(leaseKey{network, a})
 	return t.id()
+}
+
+// saidOf is what we said of an address and the store did not say itself yet.
+func (c *claims) saidOf(network vnet.ID, a netip.Addr) said {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said[leaseKey{network, a}]
 }
 
 // others reports whether another host's lease holds an address.
@@ -272,6 +326,7 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 	var put []vnet.Object
 	var release []vnet.Ref
 	var putDone, releaseDone []int
+	var before []said
 	for i := range batch {
 		if !batch[i].release {
 			l := c.complete(batch[i].lease)
@@ -286,6 +341,7 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 		}
 		release = append(release, vnet.Ref{Kind: vnet.KindLease, ID: id})
 		releaseDone = append(releaseDone, i)
+		before = append(before, c.saidOf(batch[i].lease.Network, batch[i].lease.Address))
 	}
 	if len(put)+len(release) == 0 {
 		return
@@ -299,6 +355,12 @@ func (c *claims) send(ctx context.Context, batch []claim) {
 			if held := c.heldAt(k); held == nil || held.Updated().Before(l.Updated) {
 				c.said[k] = saidBy(l)
 			}
+			c.owed.settle(k, l.Updated)
+		}
+	}
+	for k, i := range releaseDone { // what was said has ended, unless it was said anew
+		if l := &batch[i].lease; before[k].as != "" && c.said[leaseKey{l.Network, l.Address}] == before[k] {
+			c.unsay(leaseKey{l.Network, l.Address})
 		}
 	}
 	c.mu.Unlock()

@@ -328,13 +328,7 @@ func (h *hearing) carryOut(r learn.Result) {
 		}
 	}
 	for _, l := range r.Claims {
-		h.a.claim.Commit(l, func(err error) {
-			if err == nil {
-				return
-			}
-			h.a.log.Info("learnt address not kept", "address", l.Address, "error", err)
-			h.a.do(func() { h.engine.Refused(l.Network, l.Address) })
-		})
+		h.a.claimLearnt(l)
 	}
 	for _, p := range append(r.Probes, r.Seeks...) {
 		h.probe(p)

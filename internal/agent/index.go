@@ -64,6 +64,16 @@ func (x *index) subnetOf(network vnet.ID, a netip.Addr) (plan.Subnet, bool) {
 	return plan.Subnet{}, false
 }
 
+// shared reports whether an address is in a prefix that the network shares with
+// an uplink.
+func (x *index) shared(network vnet.ID, a netip.Addr) bool {
+	if a.Is4() {
+		return false
+	}
+	sub, ok := x.subnetOf(network, a)
+	return ok && sub.OffLink
+}
+
 // ownerOf returns the port that owns an address, "" if none does.
 func (x *index) ownerOf(network vnet.ID, a netip.Addr) vnet.ID {
 	x.mu.RLock()

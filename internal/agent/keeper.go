@@ -35,12 +35,14 @@ type keep struct {
 	revision int64
 	objects  []vnet.Object
 	leases   []*pack.Lease
+	untold   []vnet.ID // leases of which the store did not say anything yet
 }
 
 // kept is the file's form: objects as the API shows them, by kind.
 type kept struct {
 	Host     string                                    `json:"host"`
 	Revision int64                                     `json:"revision"`
+	Untold   []vnet.ID                                 `json:"untold"`
 	Objects  map[vnet.Kind]map[vnet.ID]json.RawMessage `json:"objects"`
 }
 
@@ -52,33 +54,40 @@ func newKeeper(dir string, log *slog.Logger) *keeper {
 	return k
 }
 
-// load returns the kept snapshot, nil if there is none that can be used.
-func (k *keeper) load(host string) *plan.Snapshot {
+// load returns the kept snapshot, nil if there is none that can be used, and the
+// leases that were in it without the store's word.
+func (k *keeper) load(host string) (s *plan.Snapshot, untold []vnet.Lease) {
 	if k.file == "" {
-		return nil
+		return nil, nil
 	}
 	data, err := os.ReadFile(k.file)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	var f kept
 	if err := json.Unmarshal(data, &f); err != nil || f.Host != host {
 		k.log.Warn("kept snapshot passed over", "file", k.file, "error", err)
-		return nil
+		return nil, nil
 	}
-	s := plan.NewSnapshot(host)
+	s = plan.NewSnapshot(host)
 	s.Revision = f.Revision
 	for kind, byID := range f.Objects {
 		for _, raw := range byID {
 			o, err := vnet.DecodeObject(kind, raw)
 			if err != nil {
 				k.log.Warn("kept snapshot passed over", "file", k.file, "error", err)
-				return nil
+				return nil, nil
 			}
 			s.Put(o)
 		}
 	}
-	return s
+	for _, id := range f.Untold {
+		if l := s.Lease(id); l != nil {
+			untold = append(untold, *l.Whole())
+			s.Delete(vnet.Ref{Kind: vnet.KindLease, ID: id})
+		}
+	}
+	return s, untold
 }
 
 // set notes that the snapshot changed.
@@ -87,12 +96,12 @@ func (k *keeper) set(*plan.Snapshot) { k.stale = k.file != "" }
 // tick hands the snapshot to the writer if it changed and the writer is idle.
 // Objects never change once they are in a snapshot, so only the list of them
 // is copied in the loop.
-func (k *keeper) tick(s *plan.Snapshot) {
+func (k *keeper) tick(s *plan.Snapshot, owed map[leaseKey]*tentative) {
 	if !k.stale || len(k.writes) > 0 {
 		return
 	}
 	select {
-	case k.writes <- keepOf(s):
+	case k.writes <- keepOf(s, owed):
 		k.stale = false
 	default:
 	}
@@ -148,9 +157,16 @@ func (k *keeper) write(x keep, rest func()) error {
 	return os.Rename(tmp, k.file)
 }
 
-// keepOf lists what is in a snapshot.
-func keepOf(s *plan.Snapshot) keep {
-	return keep{s.Host, s.Revision, s.Objects(), slices.AppendSeq(make([]*pack.Lease, 0, s.LeaseCount()), s.Leases())}
+// keepOf lists what is in a snapshot, some of it without the store's word.
+func keepOf(s *plan.Snapshot, owed map[leaseKey]*tentative) keep {
+	x := keep{host: s.Host, revision: s.Revision, objects: s.Objects()}
+	x.leases = slices.AppendSeq(make([]*pack.Lease, 0, s.LeaseCount()), s.Leases())
+	for _, t := range owed {
+		if !t.known {
+			x.untold = append(x.untold, t.id)
+		}
+	}
+	return x
 }
 
 // keepAtOnce is how many objects are encoded without a rest.
@@ -159,10 +175,11 @@ const keepAtOnce = 256
 // encode writes the form that kept describes. The objects come kind by kind.
 func (x keep) encode(w *bufio.Writer, rest func()) error {
 	host, err := json.Marshal(x.host)
-	if err != nil {
+	untold, err2 := json.Marshal(x.untold)
+	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(w, `{"host":%s,"revision":%d,"objects":{`, host, x.revision) // Flush says what fails
+	_, _ = fmt.Fprintf(w, `{"host":%s,"revision":%d,"untold":%s,"objects":{`, host, x.revision, untold) // Flush says what fails
 	kind, between, n := vnet.Kind(""), "", 0
 	head := func(k vnet.Kind, id vnet.ID) {
 		if n++; n%keepAtOnce == 0 {

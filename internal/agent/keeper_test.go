@@ -31,10 +31,10 @@ func TestKeeperReadsWhatItWrote(t *testing.T) {
 	for name, want := range map[string]*plan.Snapshot{"empty": empty, "full": full} {
 		t.Run(name, func(t *testing.T) {
 			k := newKeeper(t.TempDir(), slog.New(slog.DiscardHandler))
-			if err := k.write(keepOf(want), func() {}); err != nil {
+			if err := k.write(keepOf(want, nil), func() {}); err != nil {
 				t.Fatal(err)
 			}
-			got := k.load(want.Host)
+			got, _ := k.load(want.Host)
 			if got == nil {
 				t.Fatal("not read")
 			}
@@ -47,7 +47,7 @@ func TestKeeperReadsWhatItWrote(t *testing.T) {
 
 // listed is all of a snapshot, in order.
 func listed(s *plan.Snapshot) []vnet.Object {
-	x := keepOf(s)
+	x := keepOf(s, nil)
 	for _, l := range x.leases {
 		x.objects = append(x.objects, l.Whole())
 	}

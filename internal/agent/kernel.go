@@ -15,9 +15,10 @@ type Kernel interface {
 	// Reconcile applies a change of what is wanted.
 	Reconcile(ctx context.Context, put []plan.Item, del []plan.Key) reconcile.Result[plan.Key]
 	// Want replaces all that is wanted; Resync then compares it with all that
-	// carries our mark, and applies the difference.
+	// carries our mark, and applies the difference: what is not wanted goes only
+	// with prune.
 	Want(all []plan.Item)
-	Resync(ctx context.Context) (reconcile.Result[plan.Key], error)
+	Resync(ctx context.Context, prune bool) (reconcile.Result[plan.Key], error)
 	// Errors says what is not as wanted.
 	Errors() map[plan.Key]error
 }

@@ -7,6 +7,10 @@ import (
 
 // putLease takes a lease that came or changed into the snapshot.
 func (a *Agent) putLease(l *pack.Lease) {
+	if a.outdated(l) {
+		a.learn(l)
+		return
+	}
 	if was := a.snap.Lease(l.ID()); was != nil {
 		a.touchLease(was)
 		if w := was.Whole(); !w.SameGuest(l.Whole()) {
@@ -32,7 +36,7 @@ func (a *Agent) learn(l *pack.Lease) {
 // removeLease takes a lease out of the snapshot that the store has no more.
 func (a *Agent) removeLease(id vnet.ID) {
 	l := a.snap.Lease(id)
-	if l == nil {
+	if l == nil || a.lapsed(l) {
 		return
 	}
 	a.touchLease(l)

@@ -25,7 +25,7 @@ func (obedient) Errors() map[plan.Key]error { return nil }
 func (obedient) Reconcile(context.Context, []plan.Item, []plan.Key) reconcile.Result[plan.Key] {
 	return reconcile.Result[plan.Key]{}
 }
-func (obedient) Resync(context.Context) (reconcile.Result[plan.Key], error) {
+func (obedient) Resync(context.Context, bool) (reconcile.Result[plan.Key], error) {
 	return reconcile.Result[plan.Key]{}, nil
 }
 

@@ -16,8 +16,10 @@ import (
 // the store, which follows at its own pace: while guests come in numbers, with
 // a twenty-fifth of the time.
 //
-// It also carries leases of addresses that a guest has anyway, ports and
-// reservations: these are written for people to read, and need no journal.
+// It also carries leases that need no journal: of addresses that a guest has
+// anyway, ports and reservations, which are written for people to read; and of
+// addresses that guests chose themselves in the prefix of an uplink, which cannot
+// wait for the store, and are lost only with their guest's silence.
 type owed struct {
 	c    *claims
 	wake chan struct{}
@@ -47,6 +49,8 @@ type debt struct {
 	entry     []byte
 	updated   time.Time
 	journaled bool
+	learnt    bool // a guest was seen with the address
+	sent      bool // the store may have heard of it
 }
 
 // lease is what is owed.
@@ -138,21 +142,25 @@ func poke(c chan struct{}) {
 // note has the store told of a lease that needs no word of it, unless it knows
 // as much already.
 func (o *owed) note(l vnet.Lease) {
-	if o.c.toldOf(&l) {
-		return
+	if !o.c.toldOf(&l) {
+		o.enter(o.c.complete(l), false)
 	}
-	l = o.c.complete(l)
+}
+
+// enter has the store told of a complete lease until it answers.
+func (o *owed) enter(l vnet.Lease, learnt bool) bool {
 	entry, err := appendGiven(nil, &l)
 	if err != nil {
 		o.c.log.Warn("a lease is not told", "address", l.Address, "error", err)
-		return
+		return false
 	}
 	o.c.keep(&l)
 	o.mu.Lock()
 	o.last = time.Now()
-	o.owe(leaseKey{l.Network, l.Address}, &debt{entry: entry, updated: l.Updated})
+	o.owe(leaseKey{l.Network, l.Address}, &debt{entry: entry, updated: l.Updated, learnt: learnt})
 	o.mu.Unlock()
 	poke(o.c.wake)
+	return true
 }
 
 // owe enters a debt; locked.
@@ -163,14 +171,18 @@ func (o *owed) owe(k leaseKey, d *debt) {
 	o.debts[k] = d
 }
 
-// end forgets a lease that was given back, also should we be started again.
-func (o *owed) end(k leaseKey) {
+// end forgets a lease that was given back, also should we be started again. It
+// reports whether the lease was owed and the store has heard nothing of it.
+func (o *owed) end(k leaseKey) (untold bool) {
 	o.mu.Lock()
+	d := o.debts[k]
+	untold = d != nil && !d.sent
 	o.settled(k)
 	o.mu.Unlock()
 	if o.c.index.holds(k.network, k.addr) {
 		o.pledge(pledge{lease: vnet.Lease{Network: k.network, Address: k.addr}, ended: true})
 	}
+	return untold
 }
 
 // settle drops the debt of an address of which the store knows something newer.
@@ -244,13 +256,20 @@ func (o *owed) write(batch []pledge) {
 		}
 		return
 	}
+	var shared []vnet.Lease
 	o.mu.Lock()
 	for i := range batch {
 		if p := &batch[i]; !p.ended {
 			o.owe(leaseKey{p.lease.Network, p.lease.Address}, &debt{entry: p.entry, updated: p.lease.Updated, journaled: true})
+			if o.c.index.shared(p.lease.Network, p.lease.Address) {
+				shared = append(shared, p.lease)
+			}
 		}
 	}
 	o.mu.Unlock()
+	if len(shared) > 0 {
+		o.c.given(shared)
+	}
 	for i := range batch {
 		if p := &batch[i]; !p.ended {
 			p.done(nil)
@@ -317,6 +336,7 @@ func (o *owed) pay(ctx context.Context) time.Duration {
 	put := make([]vnet.Object, len(batch))
 	for i, d := range batch {
 		l := d.lease()
+		o.c.known(&l)
 		put[i] = &l
 	}
 	begun := time.Now()
@@ -350,6 +370,7 @@ func (o *owed) batch() []*debt {
 	n := 0
 	for ; n < len(o.due) && len(out) < payBatch; n++ {
 		if d := o.debts[o.due[n]]; d != nil {
+			d.sent = true
 			out = append(out, d)
 		}
 	}
@@ -369,7 +390,7 @@ func (o *owed) paid(l *vnet.Lease, d *debt, err error) {
 		o.due = append(o.due, k) // again, or newer
 	default:
 		o.settled(k)
-		if err != nil && d.journaled {
+		if err != nil && (d.journaled || d.learnt) {
 			go o.c.lost(*l, err)
 		}
 	}

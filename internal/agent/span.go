@@ -163,12 +163,17 @@ func (a *Agent) leasesOf(network vnet.ID) []*pack.Lease {
 // somebody wrote the address down for a port in the same moment. The guest
 // learns so when it renews. It is called from any goroutine.
 func (a *Agent) lost(l vnet.Lease, err error) {
+	if isLearnt(l.How) {
+		a.do(func() { a.unlearn(&l, err) })
+		return
+	}
 	a.log.Warn("a lease that was given is taken back", "address", l.Address, "network", l.Network, "guest", l.MAC, "error", err)
 	a.do(func() {
 		if vnet.Is(err, vnet.ErrExists) {
 			a.event(vnet.Ref{Kind: vnet.KindNetwork, ID: l.Network}, "problem", "%v was given to %v while %v: the guest gets another one when it renews", l.Address, l.MAC, err)
 		}
 		a.srv.leaseGone(pack.Of(&l))
+		a.retract(leaseKey{l.Network, l.Address}, l.ID)
 		a.claim.forget(pack.Of(&l))
 	})
 }

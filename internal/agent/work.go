@@ -13,7 +13,9 @@ import (
 )
 
 // work is one pass: ask the ladder, plan what changed, make the kernel and the
-// servers fit, report. With full, everything is compared with the kernel.
+// servers fit, report. With full, everything is compared with the kernel; what
+// nobody wishes goes only once the store has spoken: the kept snapshot may be
+// older than what guests have.
 func (a *Agent) work(ctx context.Context, full bool) {
 	if a.resting {
 		a.reportResting()
@@ -71,7 +73,7 @@ func (a *Agent) apply(ctx context.Context, c *change, full bool) {
 	switch {
 	case full:
 		a.cfg.Kernel.Want(a.union.items())
-		res, err := a.cfg.Kernel.Resync(ctx)
+		res, err := a.cfg.Kernel.Resync(ctx, a.spoken)
 		if err != nil {
 			a.log.Warn("the kernel does not say what it has", "error", err)
 		}

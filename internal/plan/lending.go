@@ -46,9 +46,9 @@ func (s *Snapshot) share(a *vnet.PrefixAssignment, has bool) {
 	s.lendAll(a.Network)
 }
 
-// shares reports whether an address is in a prefix that the network has of an
-// uplink.
-func (s *Snapshot) shares(network vnet.ID, a netip.Addr) bool {
+// Shares reports whether an address is in a prefix that the network has of an
+// uplink: a guest that has it needs a route and leave of its own.
+func (s *Snapshot) Shares(network vnet.ID, a netip.Addr) bool {
 	for _, as := range s.lent.prefixes[network] {
 		if as.Prefix.Contains(a) {
 			return true
@@ -81,7 +81,7 @@ func (s *Snapshot) lendPort(p *vnet.Port) {
 		return
 	}
 	for _, g := range guestOf(s, p).Addresses {
-		if s.shares(p.Network, g.Address) {
+		if s.Shares(p.Network, g.Address) {
 			s.lendTo(p.Network, vnet.RefOf(p), g.Address)
 		}
 	}
@@ -90,7 +90,7 @@ func (s *Snapshot) lendPort(p *vnet.Port) {
 // lendLease takes in a lease of this host.
 func (s *Snapshot) lendLease(l *pack.Lease) {
 	network := l.Network()
-	if s.lent.prefixes[network] == nil || l.Length() > 0 || l.Declined() || l.Host() != s.Host || !s.shares(network, l.Address()) {
+	if s.lent.prefixes[network] == nil || l.Length() > 0 || l.Declined() || l.Host() != s.Host || !s.Shares(network, l.Address()) {
 		return
 	}
 	s.lendTo(network, vnet.Ref{Kind: vnet.KindLease, ID: l.ID()}, l.Address())

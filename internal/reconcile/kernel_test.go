@@ -78,7 +78,7 @@ func TestKernel(t *testing.T) {
 	r.Want(items)
 	resync := func() reconcile.Result[plan.Key] {
 		t.Helper()
-		res, err := r.Resync(context.Background())
+		res, err := r.Resync(context.Background(), true)
 		if err != nil || len(res.Failed) != 0 {
 			t.Fatalf("%v %v", err, res.Failed)
 		}

@@ -5,7 +5,8 @@
 // There are two ways. Reconcile takes a change of what is wanted and applies
 // its difference to what was applied last, asking nobody what is there. Resync
 // asks the targets, and applies the difference to that: at the start, after
-// drift, and now and then.
+// drift, and now and then. While not all that is wanted is known, it can leave
+// alone what nobody wants.
 //
 // Things are made in ascending stages and removed in descending ones. What
 // fails is tried again with growing pauses, stops nothing else, and is
@@ -190,9 +191,11 @@ func (r *Reconciler[K, V]) unask(k K) {
 func (r *Reconciler[K, V]) Retry(ctx context.Context) Result[K] { return r.Reconcile(ctx, nil, nil) }
 
 // Resync asks every target what is there and applies the difference to what is
-// wanted, removing what is ours and not wanted. A target that cannot say is
-// taken to hold what was applied last; the error names its reason.
-func (r *Reconciler[K, V]) Resync(ctx context.Context) (Result[K], error) {
+// wanted. With prune, what is ours and not wanted is removed; without, it stays
+// until it is wanted, or a Resync prunes: for who does not know yet all that is
+// wanted. A target that cannot say is taken to hold what was applied last; the
+// error names its reason.
+func (r *Reconciler[K, V]) Resync(ctx context.Context, prune bool) (Result[K], error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	actual := map[K]V{}
@@ -209,7 +212,7 @@ func (r *Reconciler[K, V]) Resync(ctx context.Context) (Result[K], error) {
 	r.find(actual, deaf)
 	touched := map[K]bool{}
 	for k, x := range r.things {
-		if !x.asWanted() {
+		if !x.asWanted() && (x.wanted || prune) {
 			touched[k] = true
 		}
 	}

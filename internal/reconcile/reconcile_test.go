@@ -136,14 +136,14 @@ func TestResyncDeaf(t *testing.T) {
 	r := reconcile.New(key, stage, layer{Stage: 0, Target: k}, layer{Stage: 1, Target: deaf})
 	r.Want([]thing{{0, "a", 1, ""}, {1, "b", 1, ""}})
 	deaf.deaf = true
-	if _, err := r.Resync(ctx); !errors.Is(err, errBroken) {
+	if _, err := r.Resync(ctx, true); !errors.Is(err, errBroken) {
 		t.Errorf("err = %v", err)
 	}
 	if len(k.things) != 1 || len(deaf.things) != 1 {
 		t.Errorf("%v %v", k.things, deaf.things)
 	}
 	calls := deaf.calls
-	if _, err := r.Resync(ctx); err == nil || deaf.calls != calls {
+	if _, err := r.Resync(ctx, true); err == nil || deaf.calls != calls {
 		t.Errorf("%v, %d calls", err, deaf.calls-calls)
 	}
 }
@@ -206,18 +206,40 @@ func TestProperties(t *testing.T) {
 					return
 				}
 				clear(drifted)
-				if _, err := r.Resync(ctx); err != nil {
+				if _, err := r.Resync(ctx, true); err != nil {
 					t.Fatal(err)
 				}
 				if d := cmp.Diff(want, k.things, cmp.AllowUnexported(thing{})); d != "" {
 					t.Fatalf("after resync (-want +got):\n%s", d)
 				}
 				calls := k.calls
-				res, _ := r.Resync(ctx)
+				res, _ := r.Resync(ctx, true)
 				if res.Changed() || k.calls != calls || len(r.Errors()) != 0 {
 					t.Fatalf("a second resync: %+v, %d calls, %v", res, k.calls-calls, r.Errors())
 				}
 			},
 		})
 	})
+}
+
+// TestResyncSpares: who does not know yet all that is wanted makes and mends, and
+// leaves the rest alone until somebody wants it or says that nobody does.
+func TestResyncSpares(t *testing.T) {
+	k := newKernel()
+	for _, v := range []thing{{0, "a", 1, ""}, {1, "b", 7, "a"}, {1, "later", 1, "a"}, {1, "never", 1, "a"}} {
+		k.things[v.name] = v
+	}
+	r := three(k)
+	r.Want([]thing{{0, "a", 1, ""}, {1, "b", 1, "a"}, {2, "c", 1, "b"}})
+	res, err := r.Resync(ctx, false)
+	if want := []string{"b", "c"}; err != nil || !slices.Equal(res.Put, want) || len(res.Deleted) > 0 {
+		t.Errorf("made %v, removed %v, %v; want %v made", res.Put, res.Deleted, err, want)
+	}
+	if res := r.Reconcile(ctx, []thing{{1, "later", 1, "a"}}, nil); res.Changed() || k.things["never"].name == "" {
+		t.Errorf("what was there is wanted: %+v", res)
+	}
+	res, err = r.Resync(ctx, true)
+	if want := []string{"never"}; err != nil || !slices.Equal(res.Deleted, want) || len(res.Put) > 0 {
+		t.Errorf("removed %v, made %v, %v; want %v removed", res.Deleted, res.Put, err, want)
+	}
 }
