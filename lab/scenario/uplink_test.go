@@ -272,6 +272,13 @@ func TestUplinkMoves(t *testing.T) {
 		}
 		return nil
 	})
+	// Also when they have heard that their gateway is no router any more.
+	w.eventually(5*time.Second, "alpha has no way out", func() error {
+		if out := w.on(alpha, "ip -6 route show default"); out != "" {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
 	for _, a := range w.own(beta) {
 		w.reaches(alpha, a.String(), true)
 	}
@@ -285,6 +292,16 @@ func TestUplinkMoves(t *testing.T) {
 	}
 	if got := w.seenAs(alpha, topo.Server6); !strings.Contains(got, "2001:db8:0:2:") {
 		t.Errorf("seen as %s", got)
+	}
+	old := topo.UpstreamLink6.Masked().String()
+	w.eventually(5*time.Second, old+" is not on alpha's link any more", func() error {
+		if out := w.on(alpha, "ip -6 route show "+old); out != "" {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	for _, a := range w.own(beta) {
+		w.reaches(alpha, a.String(), true)
 	}
 }
 

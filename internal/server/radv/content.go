@@ -213,6 +213,9 @@ func (c *content) recalls(boot time.Duration) (out []recall) {
 		_, valid, _ := p.lifetimes(boot)
 		if valid > 0 {
 			out = append(out, recall{"prefix " + p.prefix.String(), p.option(0, 0), boot + valid, true})
+			if p.stranded {
+				out = append(out, recall{"link of " + p.prefix.String(), p.offLink(), boot + valid, true})
+			}
 		}
 	}
 	for _, r := range c.routes {

@@ -23,6 +23,7 @@ type prefix struct {
 	prefix           netip.Prefix // masked
 	router           netip.Addr   // our address in it, if that is told
 	flags            byte
+	stranded         bool // on-link only for want of a router, see newPrefix
 	deprecated       bool
 	preferred, valid lifetime
 }
@@ -36,7 +37,7 @@ func prefixesOf(svc *plan.Service, old []prefix, now Instant) []prefix {
 		if sub.Family != vnet.IPv6 || delegated(sub) || sub.Advertise.Off || find(out, sub.Prefix.Masked()) != nil {
 			continue
 		}
-		p := newPrefix(sub, find(old, sub.Prefix.Masked()), now)
+		p := newPrefix(sub, svc.RA.DefaultRouter, find(old, sub.Prefix.Masked()), now)
 		if p.deprecated && p.valid.over(now.Boot) {
 			continue
 		}
@@ -60,14 +61,18 @@ func find(all []prefix, p netip.Prefix) *prefix {
 	return nil
 }
 
-// newPrefix is how a subnet is advertised.
-func newPrefix(sub *plan.Subnet, old *prefix, now Instant) prefix {
+// newPrefix is how a subnet is advertised. Guests reach each other in a prefix
+// that is an uplink's by way of us. When the uplink has gone we are no router any
+// more (RFC 7084 G-4), so they would lose each other as well: then all who are
+// left of the prefix are on this link.
+func newPrefix(sub *plan.Subnet, router bool, old *prefix, now Instant) prefix {
 	if old == nil {
 		old = &prefix{}
 	}
 	a := sub.Advertise
 	p := prefix{prefix: sub.Prefix.Masked(), deprecated: sub.Deprecated}
-	if told(a.OnLink, !sub.OffLink) {
+	p.stranded = sub.OffLink && !router && a.OnLink == nil
+	if told(a.OnLink, !sub.OffLink || !router) {
 		p.flags |= flagOnLink
 	}
 	// RFC 4862 section 5.5.3 d: interface identifiers have 64 bits.
@@ -149,6 +154,14 @@ func (p *prefix) option(preferred, valid time.Duration) []byte {
 	}
 	copy(b[16:], a[:])
 	return b
+}
+
+// offLink takes back that the prefix is on-link, which an option that does not
+// say so would not (RFC 4861 section 6.3.4), and nothing else.
+func (p *prefix) offLink() []byte {
+	q := *p
+	q.flags, q.router = flagOnLink, netip.Addr{}
+	return q.option(0, 0)
 }
 
 // seconds is a lifetime on the wire.

@@ -158,6 +158,46 @@ func TestCalledBack(t *testing.T) {
 	}
 }
 
+// TestStranded: the prefix of an uplink is on-link for as long as there is no
+// router to lead guests to each other; then that is taken back, which saying
+// nothing of it would not do.
+func TestStranded(t *testing.T) {
+	shared := withSubnet(subnet(net1, vnet.GuestsSLAAC), func(s *plan.Subnet) { s.OffLink = true })
+	svc := func(router bool) plan.Service {
+		return with(service(shared), func(s *plan.Service) { s.RA.DefaultRouter = router })
+	}
+	const through, here = "prefix " + net1 + " L=false A=true preferred", "prefix " + net1 + " L=true A=true preferred"
+	const back = "prefix " + net1 + " L=true A=false preferred 0s valid 0s\n"
+	e := started(svc(true))
+	for i, c := range []struct {
+		router       bool
+		want, absent []string
+	}{
+		{true, []string{through}, []string{here, back}},
+		{false, []string{here}, []string{through, back}},
+		{true, []string{through, back}, []string{here}},
+		{false, []string{here}, []string{through, back}},
+	} {
+		now := at(time.Duration(i) * time.Minute)
+		e.set(svc(c.router), now)
+		got := says(e, now)
+		for _, w := range c.want {
+			if !strings.Contains(got, w) {
+				t.Errorf("router %v: no %q in\n%s", c.router, w, got)
+			}
+		}
+		for _, w := range c.absent {
+			if strings.Contains(got, w) {
+				t.Errorf("router %v: %q in\n%s", c.router, w, got)
+			}
+		}
+	}
+	e.set(svc(true), at(4*time.Minute))
+	if got := says(e, at(4*time.Hour)); strings.Contains(got, back) {
+		t.Errorf("still taken back:\n%s", got)
+	}
+}
+
 // TestSameToldOnce: what is not told in advertisements starts no new round of
 // them.
 func TestSameToldOnce(t *testing.T) {
