@@ -149,6 +149,8 @@ func TestEngine(t *testing.T) {
 		{"gone with its link", "0s g1 na fd00::53\n5s g1 gone\n100s", "300ms claim port1 fd00::53 fixed six\n5s release fd00::53: link gone"},
 		{"silent", "0s g1 na fd00::53\n90s", "300ms claim port1 fd00::53 fixed six\n58.4s probe port1 fd00::53\n59.4s probe port1 fd00::53\n1m0.4s probe port1 fd00::53\n1m1.4s release fd00::53: silent"},
 		{"answers the second probe", "0s g1 na fd00::53\n59.5s g1 na fd00::53\n70s", "300ms claim port1 fd00::53 fixed six\n58.4s probe port1 fd00::53\n59.4s probe port1 fd00::53"},
+		{"asked together with whose turn is soon", "0s g1 na fd00::53\n3s g2 na fd00::54\n20s g3 na fd00::55\n58.5s",
+			"300ms claim port1 fd00::53 fixed six\n3.3s claim port2 fd00::54 fixed six\n20.3s claim port3 fd00::55 fixed six\n57.7s probe port2 fd00::54\n57.7s probe port1 fd00::53"},
 		{"takes another instead", "0s g1 arp 10.0.0.9\n20s g1 arp 10.0.0.8\n30s",
 			"300ms claim port1 10.0.0.9 fixed four\n20.3s claim port1 10.0.0.8 fixed four\n21.3s probe port1 10.0.0.9\n22.3s probe port1 10.0.0.9\n23.3s probe port1 10.0.0.9\n24.3s release 10.0.0.9: silent"},
 		{"moves when the old one is silent", "0s g1 na fd00::53\n10s g2 na fd00::53\n12s g2 na fd00::53\n20s",

@@ -14,6 +14,7 @@ import (
 	"github.com/sextant-net/sextant/internal/netnstest"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp/dhcptest"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -46,7 +47,7 @@ func (l *lab) link(bridge, guest, address string) {
 }
 
 func (l *lab) server() *Server {
-	s := New(Config{InNS: func(_ string, f func() error) error { return l.router.Do(f) }, Claims: &l.store, Host: "host"})
+	s := New(Config{InNS: func(_ string, f func() error) error { return l.router.Do(f) }, Links: listen.NewLinks(), Claims: &l.store, Host: "host"})
 	l.t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			l.t.Error(err)

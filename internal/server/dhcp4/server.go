@@ -11,7 +11,7 @@ import (
 
 // Config is what a Server is made of. InNS and Claims are required.
 type Config struct {
-	InNS   listen.InNS
+	InNS listen.InNS
 	// Links, if set, says when links change: else they are looked at each second.
 	Links  *listen.Links
 	Claims dhcp.Claims

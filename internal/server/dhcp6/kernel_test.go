@@ -12,6 +12,7 @@ import (
 	"github.com/sextant-net/sextant/internal/netnstest"
 	"github.com/sextant-net/sextant/internal/plan"
 	"github.com/sextant-net/sextant/internal/server/dhcp/dhcptest"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -53,7 +54,7 @@ func (l *lab) link(router, guest string, mac vnet.MAC) {
 
 func (l *lab) server() *Server {
 	s := New(Config{
-		InNS: func(_ string, f func() error) error { return l.router.Do(f) }, Claims: &l.store, DUID: serverDUID, Host: "host",
+		InNS: func(_ string, f func() error) error { return l.router.Do(f) }, Links: listen.NewLinks(), Claims: &l.store, DUID: serverDUID, Host: "host",
 	})
 	l.t.Cleanup(func() {
 		if err := s.Close(); err != nil {

@@ -24,6 +24,7 @@ type world struct {
 	away  bool           // whether namespaces cannot be entered
 	log   []string
 	opens int
+	looks int             // how often a link was looked for
 	recv  func(...Packet) // of the namespace that was opened last
 }
 
@@ -34,6 +35,7 @@ type wire struct {
 }
 
 func (t *wire) Index(link string) (int, error) {
+	t.w.looks++
 	if i := t.w.links[t.ns+"/"+link]; i != 0 {
 		return i, nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/netnstest"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -94,6 +95,7 @@ func (l *lab) serve(t testing.TB) {
 	t.Helper()
 	s, err := New(Config{
 		InNS:  func(_ string, f func() error) error { return l.host.Do(f) },
+		Links: listen.NewLinks(),
 		Event: func(ev Event) { l.events <- ev },
 	})
 	if err != nil {

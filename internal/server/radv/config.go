@@ -15,8 +15,8 @@ type Config struct {
 	// Links, if set, says when links change: else they are looked at each second.
 	Links *listen.Links
 	Log   *slog.Logger     // nil: discard
-	Now  func() time.Time // wall clock, for lifetimes; nil: time.Now
-	Rand *rand.Rand       // nil: seeded at random
+	Now   func() time.Time // wall clock, for lifetimes; nil: time.Now
+	Rand  *rand.Rand       // nil: seeded at random
 	// Neighbour, if set, says which guest used an address on a link last, as
 	// heard at the guests' ports.
 	Neighbour func(link string, ip netip.Addr) (listen.Sender, bool)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sextant-net/sextant/internal/netnstest"
 	"github.com/sextant-net/sextant/internal/plan"
+	"github.com/sextant-net/sextant/internal/server/listen"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -28,7 +29,7 @@ func newLab(t *testing.T) *lab {
 func (l *lab) link() { netnstest.Veth(l.router, "br0", l.guest, "eth0") }
 
 func (l *lab) server(t *testing.T) *Server {
-	s := New(Config{InNS: func(_ string, f func() error) error { return l.router.Do(f) }})
+	s := New(Config{InNS: func(_ string, f func() error) error { return l.router.Do(f) }, Links: listen.NewLinks()})
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
