@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -201,6 +203,20 @@ func lastLine(path string) string {
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
+	return lastOf(s)
+}
+
+// lastOf is the last line of what a program said, in a form and length that can
+// be shown to people.
+func lastOf(s string) string {
+	const most = 200
+	s = strings.TrimSpace(s)
+	s = strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s[:min(len(s), most)])
+	return s
 }

@@ -2,8 +2,11 @@ package translate
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestConfig(t *testing.T) {
@@ -64,6 +67,28 @@ func FuzzParseRecord(f *testing.F) {
 			if again, ok := parseRecord(r.String()); !ok || again != r || r.pid < 2 {
 				t.Errorf("%q is read as %v, then %v", s, r, again)
 			}
+		}
+	})
+}
+
+func TestLastOf(t *testing.T) {
+	for s, want := range map[string]string{
+		"": "", "one": "one", "one\ntwo \n\n": "two", "a\r\nb\x1b[31m\r\n": "b?[31m", "\xff": "?",
+		strings.Repeat("x", 300): strings.Repeat("x", 200),
+	} {
+		if got := lastOf(s); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}
+
+// FuzzLastOf: what tayga says is shown to people.
+func FuzzLastOf(f *testing.F) {
+	f.Add("tayga: fatal: unable to open tun device: No such file or directory\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := lastOf(s)
+		if utf8.RuneCountInString(got) > 200 || !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q gives %q", s, got)
 		}
 	})
 }

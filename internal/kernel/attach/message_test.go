@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"encoding/json"
 	"maps"
 	"net/netip"
 	"testing"
@@ -106,6 +107,31 @@ func TestAdvertisedIn(t *testing.T) {
 	if got := advertisedIn(exampleFlags, "eth0"); !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
+}
+
+// FuzzRecord: whatever is in the file, of another boot only what was never
+// confirmed counts, and as over.
+func FuzzRecord(f *testing.F) {
+	f.Add([]byte(`{"boot":"a","nics":{"eth0":{"phase":"moving","bridge":"br-eth0","mac":"02:00:00:00:00:01","until":"2026-11-20T12:00:00Z"},"eth1":null}}`))
+	f.Add([]byte(`{"boot":"b","nics":{"eth0":{"phase":"shared","bridge":"br-eth0","settings":{"x":"1"},"was":null}}}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		const now = "now"
+		said := record{Boot: now}
+		bad := json.Unmarshal(b, &said) != nil
+		r, err := readRecord(b, now)
+		if (err != nil) != bad {
+			t.Fatal(err)
+		}
+		if bad {
+			return
+		}
+		for nic, e := range r.NICs {
+			if e == nil || r.Boot != now || said.Boot != now && e.Phase != phaseOver {
+				t.Fatalf("%s: %+v", nic, e)
+			}
+		}
+	})
 }
 
 // FuzzFiles: what other programs write under /run and /proc.

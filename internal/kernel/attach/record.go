@@ -73,17 +73,26 @@ func sinceBoot() time.Duration {
 // load reads the record in the directory. Of another boot only what was never
 // confirmed is remembered, so that it is not tried again by itself.
 func load(dir, boot string) (*record, error) {
-	r := &record{Boot: boot, NICs: map[string]*entry{}}
 	b, err := os.ReadFile(filepath.Join(dir, recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
+		return &record{Boot: boot, NICs: map[string]*entry{}}, nil
 	}
+	var r *record
 	if err == nil {
-		err = json.Unmarshal(b, r)
+		r, err = readRecord(b, boot)
 	}
 	if err != nil {
 		return nil, vnet.Errorf(vnet.ErrHost, "read which NICs are shared in %s: %w", filepath.Join(dir, recordFile), err).
 			WithHint("move the file away; bridges that share a NIC stay as they are")
+	}
+	return r, nil
+}
+
+// readRecord reads what save wrote.
+func readRecord(b []byte, boot string) (*record, error) {
+	r := &record{Boot: boot}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, err
 	}
 	if r.NICs == nil {
 		r.NICs = map[string]*entry{}

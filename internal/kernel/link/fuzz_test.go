@@ -24,6 +24,7 @@ func FuzzParse(f *testing.F) {
 		if r, ok := parseRoute(b); ok && !r.prefix.IsValid() {
 			t.Error("a route that is none")
 		}
+		ParseRule(b)
 	})
 }
 
