@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/uplink"
 	"github.com/sextant-net/sextant/internal/uplink/pd"
 )
 
@@ -111,4 +112,27 @@ func FuzzReadHeld(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCarriedNotTold: what a NIC and its bridge take over of each other has been
+// told of, also when both were there for a moment.
+func TestCarriedNotTold(t *testing.T) {
+	p := pd.Prefix{Prefix: netip.MustParsePrefix("2001:db8:100::/56"), Valid: time.Now().Add(time.Hour)}
+	u := &uplinks{heard: map[string]uplink.Facts{}, links: uplink.New(uplink.Config{
+		Held: map[string]*pd.Held{"br-eth3": {Server: []byte{0, 3, 0, 1, 2, 0, 0, 0, 0, 1}, Prefixes: []pd.Prefix{p}}},
+	})}
+	nic, bridge := uplink.Link{Name: "eth3", Index: 2, Ask: true}, uplink.Link{Name: "br-eth3", Lower: "eth3", Index: 3, Ask: true}
+	given := uplink.Link{}
+	for _, links := range [][]uplink.Link{{given, bridge}, {bridge, nic}, {nic}} {
+		was := u.told
+		u.told = links
+		u.links.Set(links)
+		u.carry(was)
+	}
+	if d := u.heard["eth3"].Delegations; len(d) != 1 || d[0].Prefix != p.Prefix {
+		t.Errorf("told of eth3: %+v, it has %+v", d, u.links.Facts("eth3").Delegations)
+	}
+	if _, there := u.heard["br-eth3"]; there {
+		t.Error("something was told of br-eth3, which had nothing new")
+	}
 }

@@ -123,8 +123,10 @@ func (a *Agent) setUplinks() {
 	if reflect.DeepEqual(links, a.up.told) {
 		return
 	}
+	was := a.up.told
 	a.up.told = links
 	a.up.links.Set(links)
+	a.up.carry(was)
 	for name := range a.up.heard {
 		if !slices.ContainsFunc(links, func(l uplink.Link) bool { return l.Name == name }) {
 			delete(a.up.heard, name)
@@ -133,6 +135,25 @@ func (a *Agent) setUplinks() {
 	for _, l := range links { // what was kept counts before anybody has answered
 		if _, known := a.up.heard[l.Name]; !known {
 			a.up.heard[l.Name] = a.up.links.Facts(l.Name)
+		}
+	}
+}
+
+// carry takes what was told of links that have gone for told of those that took
+// their place, with what is delegated there: a NIC and the bridge that has its
+// addresses, which may both be there for a moment.
+func (u *uplinks) carry(was []uplink.Link) {
+	named := func(name string) bool {
+		return slices.ContainsFunc(u.told, func(l uplink.Link) bool { return l.Name == name })
+	}
+	for _, gone := range was {
+		if gone.Name == "" || named(gone.Name) {
+			continue
+		}
+		for _, l := range u.told {
+			if l.Name != "" && (l.Name == gone.Lower || l.Lower == gone.Name) {
+				u.heard[l.Name] = u.links.Facts(l.Name)
+			}
 		}
 	}
 }
