@@ -411,3 +411,35 @@ func TestProxiedRouter(t *testing.T) {
 	}
 	h.online()
 }
+
+// TestProxiedTaken: DHCPv6 gives no address that a neighbour has, of whom
+// nothing was heard before.
+func TestProxiedTaken(t *testing.T) {
+	t.Parallel()
+	netnstest.NeedCommands(t, "dhclient")
+	h := newHost(t)
+	w := h.town("AdvAutonomous on;")
+	for _, a := range []string{"::10", "::11", "::13"} {
+		w.other.Run("ip", "addr", "add", "2001:db8:1:0:5"+a+"/128", "dev", "eth0", "nodad")
+	}
+	h.start()
+	n := h.second("part", 2, vnet.EgressProxied, "2001:db8:1:0:5::/112", vnet.GuestsStateful)
+	sub := *h.store.All(vnet.KindSubnet)[0].(*vnet.Subnet)
+	sub.Ranges = []vnet.Range{{First: netip.MustParseAddr("2001:db8:1:0:5::10"), Last: netip.MustParseAddr("2001:db8:1:0:5::13")}}
+	h.store.Put(&sub)
+	h.active("part", vnet.EgressProxied)
+	g := h.guest("g1", n)
+	netnstest.Eventually(t, 10*time.Second, "a link-local address", func() error {
+		if out := g.Run("ip", "-6", "address", "show", "dev", "eth0", "scope", "link", "-tentative"); !strings.Contains(out, "fe80:") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	d := &dhcptest.Dhclient{T: t, Guest: g, Dir: t.TempDir(), Args: []string{"-6"}}
+	out, err := d.Run("eth0")
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	defer d.Stop("eth0")
+	dhcptest.Wants(t, out, "new_ip6_address=2001:db8:1:0:5::12")
+}

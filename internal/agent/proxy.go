@@ -69,6 +69,7 @@ func (a *Agent) startProxy() bool {
 		return false
 	}
 	a.srv.ndproxy = s
+	a.srv.proxy.Store(s)
 	for g := range a.prox.asked {
 		s.SetGuest(g.network, g.addr)
 	}

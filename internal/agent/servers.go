@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/sextant-net/sextant/internal/pack"
@@ -31,6 +32,7 @@ type servers struct {
 	accepts *acceptKeeper
 	// ndproxy is nil while no network shares an uplink's prefix.
 	ndproxy *ndproxy.Server
+	proxy   *atomic.Pointer[ndproxy.Server] // the same, for any goroutine
 
 	services map[vnet.ID]*plan.Service
 	guests   map[vnet.ID]*plan.Guest
@@ -53,13 +55,13 @@ type serverConfig struct {
 
 func newServers(c serverConfig) *servers {
 	granted, accepts := c.Claims.owed.note, newAcceptKeeper(c.StateDir, c.Log)
-	links := listen.NewLinks()
+	links, proxy := listen.NewLinks(), new(atomic.Pointer[ndproxy.Server])
 	return &servers{
-		links: links,
-		radv:  radv.New(radv.Config{InNS: c.InNS, Links: links, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
+		links: links, proxy: proxy,
+		radv: radv.New(radv.Config{InNS: c.InNS, Links: links, Neighbour: c.Neighbour, Log: c.Log.With("server", "ra"), Now: c.Now}),
 		dhcp4: dhcp4.New(dhcp4.Config{InNS: c.InNS, Links: links, Station: c.Station, Claims: quick{c.Claims}, Granted: granted, Host: c.Host,
 			Log: c.Log.With("server", "dhcp4"), Now: c.Now}),
-		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Links: links, Claims: quick{c.Claims}, Granted: granted, Host: c.Host, DUID: c.DUID,
+		dhcp6: dhcp6.New(dhcp6.Config{InNS: c.InNS, Links: links, Claims: unheld{quick{c.Claims}, proxy}, Granted: granted, Host: c.Host, DUID: c.DUID,
 			Secret: accepts.secret, Memory: accepts, Neighbour: c.Neighbour, Log: c.Log.With("server", "dhcp6"), Now: c.Now}),
 		accepts: accepts,
 		dns: dns.New(dns.Config{InNS: c.InNS, Log: c.Log.With("server", "dns"), Now: c.Now,

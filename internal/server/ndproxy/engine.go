@@ -2,6 +2,7 @@ package ndproxy
 
 import (
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"time"
 
@@ -33,6 +34,7 @@ type engine struct {
 	trials    trials
 	groups    groups
 	questions map[questionKey]*question
+	finds     map[netip.Addr]finding
 
 	outside *memory[vnet.MAC] // neighbours heard on the uplink
 	absent  *memory[struct{}] // who was asked for in vain, by the side that asked
@@ -52,6 +54,7 @@ type output struct {
 	bytes       []byte
 	join, leave []netip.Addr // groups on the uplink
 	events      []Event
+	found       []answered
 }
 
 // frame is one to send on a side: bytes from start to end.
@@ -62,7 +65,7 @@ func (o *output) data(f frame) []byte { return o.bytes[f.start:f.end] }
 
 func newEngine() *engine {
 	e := &engine{
-		seed: maphash.MakeSeed(), guests: map[netip.Addr]*guest{}, questions: map[questionKey]*question{},
+		seed: maphash.MakeSeed(), guests: map[netip.Addr]*guest{}, questions: map[questionKey]*question{}, finds: map[netip.Addr]finding{},
 		groups: groups{all: map[netip.Addr]*group{}}, askers: new(buckets), senders: new(buckets),
 	}
 	e.layout = lay(Uplink{})
@@ -82,6 +85,7 @@ func (e *engine) begin(now time.Duration) *output {
 	e.now = now
 	o := &e.out
 	o.frames, o.bytes, o.join, o.leave, o.events = o.frames[:0], o.bytes[:0], o.join[:0], o.leave[:0], o.events[:0]
+	o.found = o.found[:0]
 	return o
 }
 
@@ -93,6 +97,7 @@ func (e *engine) set(u Uplink, now time.Duration) *output {
 	e.layout = lay(u)
 	if !e.layout.same(&old) {
 		e.forgetAll()
+		e.giveUp(math.MaxInt64)
 		for a, g := range e.guests {
 			n, ok := e.byNetwork[old.sides[g.side].network]
 			if p := e.sharedOf(a, n); !ok || p == nil {
@@ -166,6 +171,7 @@ func (e *engine) sighted(a netip.Addr, mac vnet.MAC) {
 	if e.own[a] {
 		return // the kernel sees to it
 	}
+	e.has(0, a, mac)
 	if g := e.guests[a]; g != nil {
 		e.contest(a, g, mac)
 		return
@@ -181,6 +187,7 @@ func (e *engine) claimed(on int, m *message, p *shared) {
 		e.tell(Duplicate, m.target, 0, on, m.mac)
 		return
 	}
+	e.has(on, m.target, m.mac)
 	if g := e.guests[m.target]; g != nil {
 		if g.side != on {
 			e.tell(Duplicate, m.target, g.side, on, m.mac)
@@ -196,6 +203,7 @@ func (e *engine) claimed(on int, m *message, p *shared) {
 // (RFC 4862 section 5.4.3).
 func (e *engine) wanted(on int, m *message, p *shared) {
 	a := m.target
+	e.has(on, a, m.mac)
 	g := e.guests[a]
 	switch {
 	case e.own[a] && on == 0:
@@ -290,6 +298,7 @@ func (e *engine) tick(now time.Duration) *output {
 	o := e.begin(now)
 	e.tryGuests()
 	e.pursue()
+	e.giveUp(now)
 	return o
 }
 
@@ -299,6 +308,11 @@ func (e *engine) deadline() (at time.Duration, ok bool) {
 	for _, q := range e.questions {
 		if !ok || q.next < at {
 			at, ok = q.next, true
+		}
+	}
+	for _, f := range e.finds {
+		if !ok || f.end < at {
+			at, ok = f.end, true
 		}
 	}
 	return at, ok

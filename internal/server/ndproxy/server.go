@@ -47,8 +47,10 @@ type Server struct {
 	// guests are all that were told, also of networks that share no prefix now.
 	guests map[netip.Addr]vnet.ID
 	events []Event // not told yet
-	out    batch   // frames to send
-	outTo  *port   // by this one; nil: none
+	// answers are calls that are due to those who had an address looked for.
+	answers []func()
+	out     batch // frames to send
+	outTo   *port // by this one; nil: none
 
 	changed atomic.Bool // links have, since they were last looked at
 }
@@ -59,6 +61,7 @@ type uplink struct {
 	engine  *engine
 	ports   []*port // by number of side
 	members *members
+	asked   asked
 	all     bool // it hears all multicast
 	full    bool // a group could not be joined
 }
@@ -94,7 +97,7 @@ func (s *Server) Set(u Uplink) {
 	}
 	up := s.uplinks[u.Link]
 	if up == nil {
-		up = &uplink{engine: newEngine()}
+		up = &uplink{engine: newEngine(), asked: asked{}}
 		s.uplinks[u.Link] = up
 	}
 	now := s.cfg.Boot()
@@ -141,6 +144,8 @@ func (s *Server) Remove(link string) {
 	if up := s.uplinks[link]; up != nil {
 		s.closeUplink(up)
 		delete(s.uplinks, link)
+		s.answerAll(up)
+		s.poke()
 	}
 }
 
@@ -301,15 +306,17 @@ func (s *Server) wait(now time.Duration) time.Duration {
 
 // tellEvents tells what happened, with the lock released meanwhile.
 func (s *Server) tellEvents() {
-	for len(s.events) > 0 {
-		events := s.events
-		s.events = nil
-		if s.cfg.Event == nil {
-			return
-		}
+	for len(s.events)+len(s.answers) > 0 {
+		events, answers := s.events, s.answers
+		s.events, s.answers = nil, nil
 		s.mu.Unlock()
 		for _, ev := range events {
-			s.cfg.Event(ev)
+			if s.cfg.Event != nil {
+				s.cfg.Event(ev)
+			}
+		}
+		for _, f := range answers {
+			f()
 		}
 		s.mu.Lock()
 	}
@@ -371,6 +378,7 @@ func (s *Server) do(up *uplink, o *output) {
 	}
 	s.hearAll(up)
 	s.events = append(s.events, o.events...)
+	s.answer(up, o.found)
 }
 
 // send queues a frame until flush.
