@@ -27,6 +27,10 @@ type linkWatch struct {
 	names    map[int32]string // by index; the reader's
 }
 
+// linkMessages is how much is read at once, in bytes. Of a longer message nobody
+// knows what it was: it is told as a change.
+const linkMessages = 1 << 13
+
 // linksBuffer holds what the kernel says at once, in bytes. What does not fit
 // is told as lost, which is a change as well.
 const linksBuffer = 1 << 20
@@ -107,7 +111,7 @@ func openLinks() (*linkWatch, error) {
 
 // run reads what the kernel says, until the watch is closed.
 func (l *Links) run(w *linkWatch) {
-	buf := make([]byte, 1<<15)
+	buf := make([]byte, linkMessages)
 	for {
 		n, err := w.file.Read(buf)
 		switch {
