@@ -175,8 +175,10 @@ func (o *owed) owe(k leaseKey, d *debt) {
 // reports whether the lease was owed and the store has heard nothing of it.
 func (o *owed) end(k leaseKey) (untold bool) {
 	o.mu.Lock()
-	d := o.debts[k]
-	untold = d != nil && !d.sent
+	if d := o.debts[k]; d != nil && !d.sent {
+		l := d.lease()
+		untold = l.Created.Equal(l.Updated) // else it was claimed before
+	}
 	o.settled(k)
 	o.mu.Unlock()
 	if o.c.index.holds(k.network, k.addr) {
