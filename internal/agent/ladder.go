@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"github.com/sextant-net/sextant/internal/ladder"
 	"github.com/sextant-net/sextant/internal/plan"
@@ -184,6 +185,9 @@ func (a *Agent) ladderInput() ladder.Input {
 	return in
 }
 
+// addressLabel begins what is said of an address of the host's.
+const addressLabel = "the address"
+
 // usesOf lists the prefixes that the host uses and that are not ours.
 func usesOf(f *plan.Facts) []ladder.Used {
 	var out []ladder.Used
@@ -192,11 +196,15 @@ func usesOf(f *plan.Facts) []ladder.Used {
 			continue
 		}
 		for _, p := range l.Addresses {
-			out = append(out, ladder.Used{Prefix: p.Masked(), Label: fmt.Sprintf("the address %s on %s", p.Addr(), l.Name)})
+			out = append(out, ladder.Used{Prefix: p.Masked(), Label: fmt.Sprintf("%s %s on %s", addressLabel, p.Addr(), l.Name)})
 		}
 	}
 	for _, r := range f.Routes {
-		out = append(out, ladder.Used{Prefix: r.Prefix, Label: fmt.Sprintf("a route in table %d over %s", r.Table, r.Link)})
+		label := fmt.Sprintf("a route over %s", r.Link)
+		if r.Table != unix.RT_TABLE_MAIN {
+			label = fmt.Sprintf("a route in table %d over %s", r.Table, r.Link)
+		}
+		out = append(out, ladder.Used{Prefix: r.Prefix, Label: label})
 	}
 	for _, r := range f.Resolvers {
 		a := r.Addr().WithZone("")

@@ -141,6 +141,10 @@ const hostPrefixes = 1000
 // what uses them: an address rather than its route.
 func foreignPrefixes(f *plan.Facts) ([]netip.Prefix, map[string]string) {
 	set, what := map[netip.Prefix]bool{}, map[string]string{}
+	before := func(a, b string) bool {
+		x, y := strings.HasPrefix(a, addressLabel), strings.HasPrefix(b, addressLabel)
+		return x && !y || x == y && a < b
+	}
 	for _, u := range usesOf(f) {
 		if len(set) >= hostPrefixes {
 			break
@@ -148,7 +152,7 @@ func foreignPrefixes(f *plan.Facts) ([]netip.Prefix, map[string]string) {
 		set[u.Prefix] = true
 		// Links come in no order: the same facts must give the same words.
 		key := u.Prefix.String()
-		if now := what[key]; now == "" || u.Label < now {
+		if now := what[key]; now == "" || before(u.Label, now) {
 			what[key] = u.Label
 		}
 	}

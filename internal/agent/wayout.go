@@ -194,7 +194,8 @@ func (a *Agent) reported(f *plan.Facts) []vnet.Uplink {
 	var out []vnet.Uplink
 	now := a.cfg.Now()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		u := all[name]
+		u, heard := all[name], a.up.newest(name) // which may be listened on only since it was described
+		u.Routers, u.Delegations = heard.Routers, heard.Delegations
 		u.Problems = append(slices.Clone(u.Problems), a.lackingProblems(name)...)
 		i := slices.IndexFunc(a.up.reported, func(o vnet.Uplink) bool { return o.Name == name })
 		if i >= 0 {

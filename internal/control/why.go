@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sextant-net/sextant/internal/ipam"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -23,13 +24,17 @@ type Reason struct {
 
 // Why says who has an address and why, the most particular reason first: the
 // port or reservation that owns it, the lease that was given or seen, the
-// gateway it is, the subnet it lies in, the host that uses it.
+// gateway it is, the subnet it lies in, also in a prefix of an uplink, the host
+// that uses it or was delegated what it lies in.
 func (c *Control) Why(ctx context.Context, who Identity, a netip.Addr) ([]Reason, error) {
 	if !a.IsValid() {
 		return nil, vnet.Invalid("address", "the address is missing")
 	}
 	a = a.WithZone("").Unmap()
-	w := &whyer{c: c, who: who, a: a, f: newFiller(c, true)}
+	w := &whyer{c: c, who: who, a: a, f: newFiller(c, true), moving: map[vnet.ID][]*vnet.PrefixAssignment{}}
+	if err := w.assigned(ctx); err != nil {
+		return nil, err
+	}
 	if err := w.networks(ctx); err != nil {
 		return nil, err
 	}
@@ -46,6 +51,22 @@ type whyer struct {
 	a                    netip.Addr
 	f                    *filler
 	owners, leases, rest []Reason
+	// moving are the prefixes of uplinks and of hosts' choice that the address
+	// lies in, by subnet: a subnet may have several.
+	moving map[vnet.ID][]*vnet.PrefixAssignment
+}
+
+func (w *whyer) assigned(ctx context.Context) error {
+	l, err := w.c.store.List(ctx, vnet.Query{Kind: vnet.KindAssignment})
+	if err != nil {
+		return err
+	}
+	for _, o := range l.Items {
+		if a := o.(*vnet.PrefixAssignment); a.Prefix.Contains(w.a) {
+			w.moving[a.Subnet] = append(w.moving[a.Subnet], a)
+		}
+	}
+	return nil
 }
 
 func (w *whyer) networks(ctx context.Context) error {
@@ -85,6 +106,7 @@ func (w *whyer) subnets(ctx context.Context, n *vnet.Network) (inside bool, err 
 		if err != nil {
 			return false, err
 		}
+		inside = w.inMoving(n, s, p) || inside
 		if !p.IsValid() || !p.Contains(w.a) {
 			continue
 		}
@@ -102,6 +124,44 @@ func (w *whyer) subnets(ctx context.Context, n *vnet.Network) (inside bool, err 
 	return inside, nil
 }
 
+// inMoving says which prefixes of a subnet beside its own the address lies in.
+func (w *whyer) inMoving(n *vnet.Network, s *vnet.Subnet, own netip.Prefix) (inside bool) {
+	for _, a := range w.moving[s.ID] {
+		if a.Prefix == own {
+			continue
+		}
+		inside = true
+		r := Reason{Ref: vnet.RefOf(s), Name: s.Name, Network: n.Name, Prefix: a.Prefix, Expires: a.ValidUntil}
+		if a.Rung != vnet.EgressProxied && a.Rung != vnet.EgressNPTv6 && w.a == s.GatewayAddr(a.Prefix) {
+			w.owners = append(w.owners, Reason{Ref: vnet.RefOf(n), Name: n.Name, Network: n.Name, Prefix: a.Prefix, Address: w.a, MAC: n.MAC,
+				Text: fmt.Sprintf("it is the gateway of network %s on host %s", n.Name, a.Host)})
+		}
+		r.Text = fmt.Sprintf("it lies in %s of network %s on host %s", a.Prefix, n.Name, a.Host)
+		if a.Uplink != "" {
+			r.Text += fmt.Sprintf(" (%s over %s)", a.Rung, a.Uplink)
+		}
+		if a.State == vnet.PrefixDeprecated {
+			r.Text += fmt.Sprintf(", which takes no new use and ends at %s", a.ValidUntil.UTC().Format(time.RFC3339))
+		}
+		w.rest = append(w.rest, r)
+	}
+	return inside
+}
+
+// completes reports whether a fixed address is the one asked for, in any prefix
+// of its subnet.
+func (w *whyer) completes(f vnet.FixedAddress) bool {
+	if f.Address == w.a {
+		return true
+	}
+	for _, a := range w.moving[f.Subnet] {
+		if full, err := ipam.Join(a.Prefix, f.Host); err == nil && full == w.a {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *whyer) fixed(ctx context.Context, n *vnet.Network) error {
 	for _, k := range []vnet.Kind{vnet.KindPort, vnet.KindReservation} {
 		l, err := w.c.store.List(ctx, vnet.Query{Kind: k, Network: n.ID})
@@ -114,7 +174,7 @@ func (w *whyer) fixed(ctx context.Context, n *vnet.Network) error {
 				if err := w.f.address(ctx, n.ID, &f); err != nil {
 					return err
 				}
-				if f.Address != w.a {
+				if !w.completes(f) {
 					continue
 				}
 				switch o := o.(type) {
@@ -193,6 +253,14 @@ func (w *whyer) lease(n *vnet.Network, lease *vnet.Lease) {
 	w.leases = append(w.leases, r)
 }
 
+// givenBy says where a delegation comes from, if that is known.
+func givenBy(d vnet.Delegation) string {
+	if d.From == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (from %s)", d.From)
+}
+
 func (w *whyer) uplinks(ctx context.Context) error {
 	l, err := w.c.store.List(ctx, vnet.Query{Kind: vnet.KindHost})
 	if err != nil {
@@ -205,6 +273,18 @@ func (w *whyer) uplinks(ctx context.Context) error {
 				if p.Addr() == w.a {
 					w.owners = append(w.owners, Reason{Ref: vnet.RefOf(h), Name: string(h.ID), Address: w.a, Prefix: p.Masked(),
 						Text: fmt.Sprintf("host %s has it on its uplink %s", h.ID, u.Name)})
+				}
+			}
+			for _, r := range u.Routers {
+				if r.Address == w.a {
+					w.owners = append(w.owners, Reason{Ref: vnet.RefOf(h), Name: string(h.ID), Address: w.a, MAC: r.MAC, Expires: r.Until,
+						Text: fmt.Sprintf("a router has it that host %s heard on its uplink %s", h.ID, u.Name)})
+				}
+			}
+			for _, d := range u.Delegations {
+				if d.Prefix.Contains(w.a) {
+					w.rest = append(w.rest, Reason{Ref: vnet.RefOf(h), Name: string(h.ID), Prefix: d.Prefix, Expires: d.ValidUntil,
+						Text: fmt.Sprintf("it lies in %s, which host %s may give to its networks%s", d.Prefix, h.ID, givenBy(d))})
 				}
 			}
 		}

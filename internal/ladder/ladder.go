@@ -82,7 +82,7 @@ type Uplink struct {
 type Used struct {
 	Prefix netip.Prefix
 	Scope  vnet.Scope // where; empty means vnet.ScopeHost
-	Label  string     // what it is, to complete "overlaps PREFIX, …": "a route in table 254 over wg0"
+	Label  string     // what it is, to complete "overlaps PREFIX, …": "a route over wg0"
 }
 
 // Wish is one network as far as the ladder cares.

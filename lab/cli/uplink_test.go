@@ -20,7 +20,7 @@ ip -6 route add default via 2001:db8:77::1 dev ext0`
 
 // TestUplinkWishes: a prefix that somebody says is routed to the host is the
 // networks', is shown with where it comes from, is in a backup, and goes when
-// nothing is wished of the uplink any more.
+// nothing is wished of the uplink any more. Wishes wait for their host.
 func TestUplinkWishes(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
@@ -56,6 +56,30 @@ func TestUplinkWishes(t *testing.T) {
 	h.sh("sextant uplink delete ext0")
 	eventually("the prefix is only what guests may still use", "sextant prefix list", "web delegated ext0 delegated deprecated")
 	eventually("and the network is where it was", "sextant status", "network web: IPv6 nat66: ", "RFC 6724", "a delegated prefix")
+	// What cannot be done is an error with its reason, and leaves nothing behind;
+	// what may come later is a problem.
+	h.sh("ip address change 10.55.0.2/16 dev ext0 valid_lft 1000 preferred_lft 1000")
+	out, err := h.Sh(h.ctx, "sextant uplink set ext0 shared=true 2>&1")
+	if err == nil || !strings.Contains(out+err.Error(), "a DHCP client keeps it") || !strings.Contains(out+err.Error(), "exit status 1") {
+		t.Errorf("shared: %v\n%s", err, out)
+	}
+	if out := h.sh("sextant uplink show ext0; ip -o link show type bridge"); strings.Contains(out, "policy:") || strings.Contains(out, "br-ext0") {
+		t.Errorf("it is half shared:\n%s", out)
+	}
+	h.sh("ip address change 10.55.0.2/16 dev ext0 valid_lft forever preferred_lft forever")
+	if out := h.sh("sextant uplink set ext0 shared=true"); !strings.Contains(out, "its addresses are on the bridge br-ext0") {
+		t.Errorf("shared: %s", out)
+	}
+	if out := h.sh("ip -o -4 address show dev br-ext0"); !strings.Contains(out, "10.55.0.2/16") { // at once: it was waited for
+		t.Errorf("br-ext0 has %q", out)
+	}
+	h.sh("sextant uplink delete ext0; ip -o -4 address show dev ext0 | grep -q 10.55.0.2/16; sextant uplink set ext0 --wait 0 ask=off")
+	if out := h.sh("sextant uplink set ext0 command=/nonexistent/prefixes"); !strings.Contains(out, "problem: the command /nonexistent/prefixes: ") {
+		t.Errorf("a command that is not there: %s", out)
+	}
+	if out := h.sh("sextant uplink set ext7 pinned=ipv6"); !strings.Contains(out, "problem: name: there is no link ext7") {
+		t.Errorf("a link that is not there: %s", out)
+	}
 	if out := h.sh("sextant events | cat"); !strings.Contains(out, "uplink ext0 created") || !strings.Contains(out, "uplink ext0 deleted") {
 		t.Errorf("events:\n%s", out)
 	}

@@ -240,11 +240,15 @@ func (s *Source) take(list *[]taken, from string, b []byte, err error, age time.
 	if err == nil {
 		prefixes, odd, err = Parse(b)
 	}
-	if err != nil {
-		odd = []string{err.Error() + "; what it gave last stays until its time is over"}
-	}
 	s.mu.Lock()
 	now := s.clock()
+	if err != nil {
+		text := err.Error()
+		if len(*list) > 0 {
+			text += "; what it gave last stays until its time is over"
+		}
+		odd = []string{text}
+	}
 	if err == nil {
 		old := *list
 		*list = nil
