@@ -122,7 +122,8 @@ func openEars(spaces *netns.Set, log *slog.Logger) (*agent.Ears, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return &agent.Ears{C: l.C, Send: p.Send}, nil
+	in := func(ns string) (*hear.Listener, error) { return hear.Listen(spaces.Do, ns, plan.HearGroup, log) }
+	return &agent.Ears{C: l.C, Send: p.Send, In: in}, nil
 }
 
 // serverDUID identifies this host's DHCPv6 server for ever: a DUID-UUID (RFC

@@ -208,6 +208,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			a.ears.deafen()
 			return errors.Join(a.srv.close()...)
 		case <-in.wake: // taken below
 		case <-wait.C:

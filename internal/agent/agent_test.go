@@ -90,7 +90,8 @@ func (h *host) startWith(store agent.Store) {
 	a, err = agent.New(agent.Config{
 		Translator: translator,
 		Host:       "h1", Kernel: kernel, Finder: finder, Store: store, StateDir: h.state, InNS: spaces.Do,
-		DUID: []byte{0, 3, 0, 1, 2, 0, 0, 0, 0, 1}, Log: log, Ears: &agent.Ears{C: l.C, Send: p.Send},
+		DUID: []byte{0, 3, 0, 1, 2, 0, 0, 0, 0, 1}, Log: log, Ears: &agent.Ears{C: l.C, Send: p.Send,
+			In: func(ns string) (*hear.Listener, error) { return hear.Listen(spaces.Do, ns, plan.HearGroup, log) }},
 		Now: h.clock.nowOf(), UplinkClock: h.clock.instantOf(),
 	})
 	if err != nil {

@@ -17,6 +17,8 @@ import (
 type Ears struct {
 	C    func() <-chan hear.Heard
 	Send func(hear.Probe) error
+	// In, if set, hears what is refused in another namespace.
+	In func(ns string) (*hear.Listener, error)
 }
 
 // hearing feeds what guests say to the learning engine and carries out what it
@@ -36,6 +38,7 @@ type hearing struct {
 	macs     map[macKey]vnet.ID  // port by MAC
 	ports    map[vnet.ID]*plan.Guest
 	near     *neighbours
+	inside   map[string]*hear.Listener // of routers' namespaces
 	looked   time.Time
 	stale    map[vnet.ID]bool // networks whose known addresses changed
 }
@@ -54,7 +57,7 @@ func newHearing(a *Agent, ears *Ears) *hearing {
 	h := &hearing{
 		a: a, ears: ears, links: map[int]plan.Link{}, names: map[int]string{}, indexes: map[string]int{}, bridges: map[string]vnet.ID{}, services: map[vnet.ID]*served{},
 		devices: map[string]vnet.ID{}, macs: map[macKey]vnet.ID{}, ports: map[vnet.ID]*plan.Guest{}, stale: map[vnet.ID]bool{},
-		near: newNeighbours(ears != nil),
+		near: newNeighbours(ears != nil), inside: map[string]*hear.Listener{},
 	}
 	h.engine = learn.New(learn.Config{Trace: func(n vnet.ID, addr netip.Addr, from, to learn.State, why string) {
 		a.log.Debug("address", "network", n, "address", addr, "from", from, "to", to, "why", why)
@@ -189,6 +192,9 @@ func (h *hearing) network(svc *plan.Service) {
 	h.bridges[svc.Bridge] = svc.Network
 	h.stale[svc.Network] = true
 	h.carryOut(h.engine.SetNetwork(h.a.cfg.Now(), svc.Network, svc.Subnets))
+	if svc.NS != "" {
+		h.listen()
+	}
 	if !known {
 		h.adopt(svc.Network)
 	}
@@ -203,6 +209,9 @@ func (h *hearing) networkGone(id vnet.ID) {
 	delete(h.services, id)
 	delete(h.stale, id)
 	delete(h.bridges, s.svc.Bridge)
+	if s.svc.NS != "" {
+		h.listen()
+	}
 }
 
 func (h *hearing) port(g *plan.Guest) {

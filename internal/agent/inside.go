@@ -40,6 +40,7 @@ func (a *Agent) watchRouters(ctx context.Context, made []plan.Key) {
 	}
 	if fresh {
 		w.Inside(ctx, nil)
+		a.ears.listenAnew()
 	}
 	w.Inside(ctx, names)
 	a.inside = names

@@ -409,6 +409,10 @@ func TestProxiedRouter(t *testing.T) {
 	for _, from := range []*netnstest.NS{w.isp, w.other, h.ns} {
 		pings(t, from, a.String(), "")
 	}
+	// One of which it says nothing is found when it sends from there.
+	g.Run("ip", "-6", "neigh", "replace", "fe80::5054:ff:fe00:3", "lladdr", n.MAC.String(), "dev", "eth0", "nud", "permanent")
+	g.Run("ip", "addr", "add", "2001:db8:1::71/128", "dev", "eth0", "nodad")
+	pings(t, g, distant, "2001:db8:1::71")
 	h.online()
 }
 

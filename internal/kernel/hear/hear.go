@@ -43,7 +43,9 @@ type Heard struct {
 	// address that nobody is known to have. Bridge is then the gateway link that
 	// it came in by, and Link may be the same. Nothing else is said in it: see
 	// Source.
-	Refused   bool
+	Refused bool
+	// Gateway is the MAC that a refused packet was sent to.
+	Gateway   vnet.MAC
 	MAC       vnet.MAC
 	EtherType uint16 // of Packet: 0x86dd IPv6, 0x0800 IPv4, 0x0806 ARP
 	// Packet starts at the network header and may be cut after snapLen bytes.
@@ -272,6 +274,9 @@ func heardOf(a nflog.Attribute) (Heard, error) {
 	switch {
 	case a.HwHeader != nil && len(*a.HwHeader) >= 14:
 		copy(h.MAC[:], (*a.HwHeader)[6:12])
+		if h.Refused {
+			copy(h.Gateway[:], (*a.HwHeader)[:6])
+		}
 	case a.HwAddr != nil && len(*a.HwAddr) >= 6:
 		copy(h.MAC[:], *a.HwAddr)
 	case h.Out == 0: // the kernel names no MAC of what the host itself sends

@@ -84,6 +84,7 @@ func TestRefused(t *testing.T) {
 	l := b.listen(t)
 	br := indexOf(t, b.host, "br0")
 	one, two := macOf(t, b.guests[0], "eth0"), macOf(t, b.guests[1], "eth0")
+	gateway := macOf(t, b.host, "br0")
 	last := netip.MustParseAddr("2001:db8:7::99")
 	// hears counts what is heard until a guest is.
 	hears := func(until vnet.MAC) map[vnet.MAC]int {
@@ -97,7 +98,7 @@ func TestRefused(t *testing.T) {
 					continue
 				}
 				from, err := Source(h.EtherType, h.Packet)
-				if err != nil || h.Bridge != br || h.Out != 0 || !netip.MustParsePrefix("2001:db8:7::/64").Contains(from) {
+				if err != nil || h.Bridge != br || h.Gateway != gateway || h.Out != 0 || !netip.MustParsePrefix("2001:db8:7::/64").Contains(from) {
 					t.Fatalf("%+v, from %v: %v", h, from, err)
 				}
 				heard[h.MAC]++
