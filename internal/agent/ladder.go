@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/sextant-net/sextant/internal/ladder"
 	"github.com/sextant-net/sextant/internal/plan"
@@ -188,6 +187,10 @@ func (a *Agent) ladderInput() ladder.Input {
 // addressLabel begins what is said of an address of the host's.
 const addressLabel = "the address"
 
+// mainTable is the routing table that has no need of being named
+// (RT_TABLE_MAIN).
+const mainTable = 254
+
 // usesOf lists the prefixes that the host uses and that are not ours.
 func usesOf(f *plan.Facts) []ladder.Used {
 	var out []ladder.Used
@@ -201,7 +204,7 @@ func usesOf(f *plan.Facts) []ladder.Used {
 	}
 	for _, r := range f.Routes {
 		label := fmt.Sprintf("a route over %s", r.Link)
-		if r.Table != unix.RT_TABLE_MAIN {
+		if r.Table != mainTable {
 			label = fmt.Sprintf("a route in table %d over %s", r.Table, r.Link)
 		}
 		out = append(out, ladder.Used{Prefix: r.Prefix, Label: label})
