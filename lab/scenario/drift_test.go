@@ -18,6 +18,7 @@ func TestDrift(t *testing.T) {
 	w.serve()
 	guest := w.guest("alpha", "default")
 	w.answers(guest)
+	w.settled(guest)
 	bridge := w.bridge("default")
 	for _, tc := range []struct{ what, damage, look string }{
 		{"rules", "nft flush ruleset", "nft list ruleset"},
@@ -38,6 +39,7 @@ func TestDrift(t *testing.T) {
 			return nil
 		})
 		w.answers(guest)
+		w.settled(guest)
 	}
 }
 

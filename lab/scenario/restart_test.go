@@ -21,6 +21,7 @@ func TestRestart(t *testing.T) {
 	w.serve()
 	guest := w.guest("alpha", "default")
 	w.answers(guest)
+	w.settled(guest)
 	var held []*topo.Proc
 	for i, a := range []netip.Addr{topo.Server4, topo.Server6} {
 		to := netip.AddrPortFrom(a, 7).String()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,6 +195,34 @@ func (w *world) answers(n *topo.Node) {
 			return err
 		})
 	}
+}
+
+// settled tries until the guest has its addresses in the uplink's prefix, and the
+// host a route for each: whoever compares the host with what it was waits for that.
+func (w *world) settled(n *topo.Node) {
+	w.t.Helper()
+	within := topo.UpstreamLink6.Masked()
+	w.eventually(15*time.Second, n.Name+"'s addresses in "+within.String()+" have routes", func() error {
+		out, err := n.Sh(w.ctx, "ip -6 -o addr show dev eth0 scope global")
+		if err != nil {
+			return err
+		}
+		var has []netip.Addr
+		for _, f := range strings.Fields(out) {
+			if p, err := netip.ParsePrefix(f); err == nil && within.Contains(p.Addr()) {
+				has = append(has, p.Addr())
+			}
+		}
+		if len(has) == 0 || strings.Contains(out, "tentative") {
+			return fmt.Errorf("it has\n%s", out)
+		}
+		for _, a := range has {
+			if _, err := w.host.Sh(w.ctx, "ip -6 route show "+a.String()+"/128 proto 83 | grep -q . && nft list set inet sextant proxied6 | grep -q "+a.String()); err != nil {
+				return fmt.Errorf("%v: %w", a, err)
+			}
+		}
+		return nil
+	})
 }
 
 // json runs a command on the host that prints JSON and decodes it.
