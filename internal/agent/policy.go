@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"slices"
 
+	"github.com/sextant-net/sextant/internal/uplink"
 	"github.com/sextant-net/sextant/internal/vnet"
 )
 
@@ -67,17 +69,20 @@ func (a *Agent) policyStatus(s *vnet.Status) {
 	if name == "" {
 		return // nothing was ever done for it
 	}
-	u, _ := a.wayOf(name)
+	var heard uplink.Facts // asked for once: files and commands are read beside us
+	if u, there := a.wayOf(name); there || name == vnet.AnyUplink {
+		heard = a.up.links.Facts(u.Name)
+	}
 	shared := a.sharedAs(name, p)
 	if p != nil {
-		s.Problems = a.policyProblems(name)
+		s.Problems = append(a.policyProblems(name), lackingProblems(heard)...)
 	} else if shared == vnet.StateFailed {
 		s.Problems = a.shareProblems(name)
 	}
 	switch {
 	case shared != vnet.StateRunning:
 		s.State = shared
-	case p != nil && a.up.links.Facts(u.Name).Unread:
+	case p != nil && heard.Unread:
 		s.State = vnet.StatePending
 	}
 }
@@ -112,13 +117,14 @@ func (a *Agent) wayOf(name string) (u vnet.Uplink, there bool) {
 	return vnet.Uplink{}, false
 }
 
-// policyProblems are what keeps an uplink from being used as it is wished.
+// policyProblems are what keeps an uplink from being used as it is wished, but
+// for what is read.
 func (a *Agent) policyProblems(name string) []vnet.Problem {
 	if name == vnet.AnyUplink {
-		return a.lackingProblems("")
+		return nil
 	}
 	if u, there := a.wayOf(name); there {
-		return u.Problems
+		return slices.Clone(u.Problems)
 	}
 	p := vnet.Problem{Kind: vnet.ErrNotFound, Field: "name", Msg: fmt.Sprintf("there is no link %s on this host now", name),
 		Hint: "see sextant uplink list"}
@@ -129,10 +135,10 @@ func (a *Agent) policyProblems(name string) []vnet.Problem {
 }
 
 // lackingProblems say what a file and a command that are to give prefixes do
-// not, or not well. What holds for any link has no name.
-func (a *Agent) lackingProblems(link string) []vnet.Problem {
+// not, or not well.
+func lackingProblems(f uplink.Facts) []vnet.Problem {
 	var out []vnet.Problem
-	for _, text := range a.up.links.Facts(link).Lacking {
+	for _, text := range f.Lacking {
 		out = append(out, vnet.Problem{Kind: vnet.ErrUnavailable, Family: vnet.IPv6, Msg: text})
 	}
 	return out

@@ -196,14 +196,16 @@ func (a *Agent) reported(f *plan.Facts) []vnet.Uplink {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		u, heard := all[name], a.up.newest(name) // which may be listened on only since it was described
 		u.Routers, u.Delegations = heard.Routers, heard.Delegations
-		u.Problems = append(slices.Clone(u.Problems), a.lackingProblems(name)...)
 		i := slices.IndexFunc(a.up.reported, func(o vnet.Uplink) bool { return o.Name == name })
 		if i >= 0 {
 			u = unrefreshed(a.up.reported[i], u, now)
 		}
 		out = append(out, u)
 	}
-	a.up.reported = out
+	a.up.reported = slices.Clone(out)
+	for i := range out {
+		out[i].Problems = append(slices.Clone(out[i].Problems), lackingProblems(a.up.links.Facts(out[i].Name))...)
+	}
 	return out
 }
 
