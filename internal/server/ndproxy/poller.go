@@ -20,6 +20,13 @@ type poller struct {
 	raw   syscall.RawConn
 	timer int           // a timerfd in the set
 	armed time.Duration // when it rings
+
+	// Of wait.
+	look  func(ep uintptr) bool // poll
+	ready []unix.EpollEvent
+	n     int
+	err   error
+	times [8]byte
 }
 
 func newPoller() (p *poller, err error) {
@@ -32,6 +39,7 @@ func newPoller() (p *poller, err error) {
 		return nil, fmt.Errorf("make epoll set: %w", err)
 	}
 	p = &poller{file: os.NewFile(uintptr(fd), "epoll"), timer: -1}
+	p.look = p.poll
 	if p.raw, err = p.file.SyscallConn(); err == nil {
 		p.timer, err = unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	}
@@ -64,26 +72,29 @@ func (p *poller) in(d, now time.Duration) error {
 }
 
 // wait blocks until some are ready, and returns how many, of which the moment
-// may be one that means nothing. An error means that the poller is closed.
+// may be one that means nothing. An error means that the poller is closed. It is
+// called for every few frames, and so makes no garbage.
 func (p *poller) wait(ready []unix.EpollEvent) (int, error) {
-	var n int
-	var err error
-	e := p.raw.Read(func(ep uintptr) bool {
-		for {
-			n, err = unix.EpollWait(int(ep), ready, 0)
-			if !errors.Is(err, unix.EINTR) {
-				return n > 0 || err != nil
-			}
-		}
-	})
-	n = max(n, 0)
-	for _, ev := range ready[:n] {
+	p.ready = ready
+	if err := p.raw.Read(p.look); err != nil {
+		return 0, err
+	}
+	for _, ev := range ready[:max(p.n, 0)] {
 		if int(ev.Fd) == p.timer {
-			var times [8]byte
-			_, _ = unix.Read(p.timer, times[:])
+			_, _ = unix.Read(p.timer, p.times[:])
 		}
 	}
-	return n, errors.Join(e, err)
+	return max(p.n, 0), p.err
+}
+
+// poll looks who is ready, and reports whether anybody is.
+func (p *poller) poll(ep uintptr) bool {
+	for {
+		p.n, p.err = unix.EpollWait(int(ep), p.ready, 0)
+		if !errors.Is(p.err, unix.EINTR) {
+			return p.n > 0 || p.err != nil
+		}
+	}
 }
 
 func (p *poller) Close() error {
