@@ -237,6 +237,18 @@ func (a *app) writeJSON(raw json.RawMessage) error {
 	return err
 }
 
+// answer writes what the server said, as it came where that is wished, else in
+// the words of say.
+func (a *app) answer(raw json.RawMessage, say func(json.RawMessage) error) error {
+	switch a.output {
+	case "json":
+		return a.writeJSON(raw)
+	case "yaml":
+		return a.writeYAML(raw)
+	}
+	return say(raw)
+}
+
 func (a *app) writeYAML(raw json.RawMessage) error {
 	b, err := toYAML(raw)
 	if err != nil {

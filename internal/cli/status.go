@@ -111,13 +111,7 @@ func (a *app) statusCommand() *cobra.Command {
 			if err := cl.Do(ctx, client.Request{Method: http.MethodGet, Path: "/v1/status"}, &raw); err != nil {
 				return err
 			}
-			switch a.output {
-			case "json":
-				return a.writeJSON(raw)
-			case "yaml":
-				return a.writeYAML(raw)
-			}
-			return a.sayStatus(raw)
+			return a.answer(raw, a.sayStatus)
 		},
 	}
 }

@@ -120,13 +120,7 @@ func (a *app) confirmCommand() *cobra.Command {
 			if err := cl.Do(background(cmd), client.Request{Method: http.MethodPost, Path: "/v1/confirm"}, &raw); err != nil {
 				return err
 			}
-			switch a.output {
-			case "json":
-				return a.writeJSON(raw)
-			case "yaml":
-				return a.writeYAML(raw)
-			}
-			return a.sayConfirmed(raw)
+			return a.answer(raw, a.sayConfirmed)
 		},
 	}
 }

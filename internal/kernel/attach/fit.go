@@ -3,6 +3,7 @@ package attach
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"strconv"
@@ -99,16 +100,8 @@ func read(root fs.FS, name string) string {
 		return ""
 	}
 	defer f.Close()
-	b := make([]byte, maxFile)
-	n := 0
-	for n < len(b) {
-		k, err := f.Read(b[n:])
-		n += k
-		if err != nil {
-			break
-		}
-	}
-	return string(b[:n])
+	b, _ := io.ReadAll(io.LimitReader(f, maxFile)) // what could be read of it
+	return string(b)
 }
 
 // says reports whether a line of a file is the key with one of the values.

@@ -3,6 +3,7 @@
 package owner
 
 import (
+	"io"
 	"io/fs"
 	"strconv"
 	"strings"
@@ -78,16 +79,8 @@ func read(root fs.FS, path string) string {
 		return ""
 	}
 	defer f.Close()
-	b := make([]byte, maxFile)
-	n := 0
-	for n < len(b) {
-		k, err := f.Read(b[n:])
-		n += k
-		if err != nil {
-			break
-		}
-	}
-	return string(b[:n])
+	b, _ := io.ReadAll(io.LimitReader(f, maxFile)) // what could be read of it
+	return string(b)
 }
 
 func exists(root fs.FS, paths ...string) bool {
