@@ -159,14 +159,3 @@ func (p *provided) define(ctx context.Context, mode vnet.Egress, names ...string
 	}
 	return nil
 }
-
-// delegated waits until so many networks have a /64 that a provider delegated.
-func (p *provided) delegated(ctx context.Context, networks int) error {
-	return topo.Until(ctx, time.Minute, "delegated prefixes", func(ctx context.Context) error {
-		out, err := p.host.Sh(ctx, p.b.binary+" prefix list --server=unix://"+filepath.Join(p.host.Dir(), "serve", "api.sock")+" | grep -c ' delegated '")
-		if n, _ := strconv.Atoi(out); err == nil && n < networks {
-			err = fmt.Errorf("%d of %d", n, networks)
-		}
-		return err
-	})
-}

@@ -151,33 +151,3 @@ func (s *state) routed(a addressOf) bool {
 	}
 	return dst.IsSingleIP()
 }
-
-// with adds what only the other state has, as it would be on this one's link.
-func (s *state) with(o *state) *state {
-	out := *s
-	have := map[addressOf]bool{}
-	for _, m := range s.Addresses {
-		if _, a, _, err := readAddress(m); err == nil {
-			have[a] = true
-		}
-	}
-	for _, m := range o.Addresses {
-		if _, a, _, err := readAddress(m); err == nil && !have[a] {
-			out.Addresses = append(out.Addresses, m)
-		}
-	}
-	mine := s.routes()
-next:
-	for _, r := range o.routes() {
-		for i := range mine {
-			if mine[i].same(&r) {
-				continue next
-			}
-		}
-		out.Routes = append(out.Routes, r.msg)
-	}
-	out.Nexthops = append(out.Nexthops, o.Nexthops...)
-	out.Rules = append(out.Rules, o.Rules...)
-	out.Neighbours = append(out.Neighbours, o.Neighbours...)
-	return &out
-}

@@ -81,19 +81,6 @@ func (h *Held) valid(now time.Time) bool {
 	return len(h.Prefixes) > 0
 }
 
-// ends is when the last prefix ends; ok is false for never.
-func (h *Held) ends() (at time.Time, ok bool) {
-	for _, p := range h.Prefixes {
-		if p.Valid.IsZero() {
-			return time.Time{}, false
-		}
-		if p.Valid.After(at) {
-			at = p.Valid
-		}
-	}
-	return at, true
-}
-
 // next is the first deadline of a prefix; ok is false for none.
 func (h *Held) next() (at time.Time, ok bool) {
 	for _, p := range h.Prefixes {
