@@ -143,10 +143,11 @@ func (a *Agent) wayOut() ladder.Uplink {
 		out.OnLink = ladder.OnLink(u)
 	}
 	hearing := a.up.hearing(clocks.Boot) > 0
+	if u6 == "" && a.up.since[vnet.IPv6] > a.up.begun {
+		hearing = false // an uplink that was there and has gone is nothing that is yet to be heard
+	}
 	out.UnheardDelegated = hearing && !slices.ContainsFunc(out.Delegated, func(s ladder.Source) bool { return s.Link == "" || s.Link == u6 })
-	// An uplink that was there and has gone is nothing that is yet to be heard.
-	gone := u6 == "" && a.up.since[vnet.IPv6] > a.up.begun
-	out.UnheardOnLink = hearing && !gone && len(a.up.newest(u6).Routers) == 0
+	out.UnheardOnLink = hearing && len(a.up.newest(u6).Routers) == 0
 	return out
 }
 
