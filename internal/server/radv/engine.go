@@ -51,6 +51,9 @@ type engine struct {
 	// is under way, the next of them at step.
 	round []target
 	step  time.Duration
+	// hasty is when a change was last told ahead of the multicast; negative:
+	// never.
+	hasty time.Duration
 
 	// rivals is in what each other router contradicts us.
 	rivals   map[netip.Addr]string
@@ -70,7 +73,7 @@ type rendered struct {
 
 // newEngine returns an engine that has nothing to say yet.
 func newEngine(r *rand.Rand, l *limiter, guests *roster) *engine {
-	return &engine{rand: r, limit: l, guests: guests, salt: r.Uint64(), next: -1, last: -1}
+	return &engine{rand: r, limit: l, guests: guests, salt: r.Uint64(), next: -1, last: -1, hasty: -1}
 }
 
 // set takes the wish of the network. The messages are the farewell of a
@@ -144,7 +147,9 @@ func (e *engine) announce(now Instant) {
 		return
 	}
 	e.left = initialCount
-	e.next = e.earliest(now.Boot)
+	if e.next = e.earliest(now.Boot); e.next > now.Boot {
+		e.hasten(now)
+	}
 }
 
 // intervals are MinRtrAdvInterval and MaxRtrAdvInterval (RFC 4861 section

@@ -145,6 +145,60 @@ func TestRoundIsPaced(t *testing.T) {
 	}
 }
 
+// TestHaste: what changes soon after a multicast is told to the known guests at
+// once, each by a frame of its own; to all at the pace that the RFC has. What
+// changes without end is not told without end.
+func TestHaste(t *testing.T) {
+	e := newTestEngine()
+	svc := service(subnet(net1, vnet.GuestsSLAAC))
+	svc.Strangers = []string{"br-other"}
+	e.set(svc, at(0))
+	for i, device := range []string{"tap0", "tap1"} {
+		e.setGuest(plan.Guest{Port: vnet.ID(device), MAC: vnet.MAC{2, 0, 0, 0, 0, byte(i)}, Device: device, DefaultRoute: true}, at(0))
+	}
+	e.setLink(true, at(0))
+	if out := e.tick(at(0)); len(out) != 1 || out[0].device != "" {
+		t.Fatalf("with nothing to wait for: %v", out)
+	}
+	change := func(prefix string, when time.Duration) {
+		next := svc
+		next.Subnets = []plan.Subnet{subnet(prefix, vnet.GuestsSLAAC)}
+		e.set(next, at(when))
+	}
+	told := func(when time.Duration, prefix string) {
+		t.Helper()
+		if got, ok := e.deadline(); !ok || got != at(when).Boot {
+			t.Fatalf("told at %v, want %v", got-time.Hour, when)
+		}
+		got := round(t, e, at(when))
+		for _, device := range []string{"tap0", "tap1"} {
+			if !strings.Contains(got[device], "prefix "+prefix+" L=true A=true preferred") {
+				t.Errorf("%s was told\n%s", device, got[device])
+			}
+		}
+		if len(got) != 2 {
+			t.Errorf("told %d", len(got))
+		}
+	}
+	change("2001:db8:2::/64", time.Second)
+	told(time.Second, "2001:db8:2::/64")
+	change("2001:db8:3::/64", time.Second+50*time.Millisecond)
+	change("2001:db8:4::/64", time.Second+100*time.Millisecond)
+	told(time.Second+hasteEvery, "2001:db8:4::/64")
+	if next, _ := e.deadline(); next != at(minDelay).Boot {
+		t.Errorf("the multicast comes at %v", next-time.Hour)
+	}
+	if out := e.tick(at(minDelay)); len(out) != 1 || out[0].to != allNodes || out[0].device != "" {
+		t.Errorf("%v", out)
+	}
+	change("2001:db8:5::/64", 2*minDelay-hasteEvery/2) // told once more, since the multicast is near
+	told(2*minDelay-hasteEvery/2, "2001:db8:5::/64")
+	change("2001:db8:6::/64", 2*minDelay-hasteEvery/4)
+	if next, _ := e.deadline(); next != at(2*minDelay).Boot {
+		t.Errorf("with the multicast near: %v", next-time.Hour)
+	}
+}
+
 // TestWhoAsks: guests are told by port, frame, option, address, in this order.
 func TestWhoAsks(t *testing.T) {
 	slla := func(m vnet.MAC) []byte {

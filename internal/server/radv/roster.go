@@ -84,25 +84,55 @@ var allNodesMAC = vnet.MAC{0x33, 0x33, 0, 0, 0, 1}
 const (
 	stepFrames = 16
 	stepEvery  = 10 * time.Millisecond
+	// hasteEvery is the least time between two rounds ahead of a multicast: what
+	// changes without end is not told without end.
+	hasteEvery = 500 * time.Millisecond
 )
 
 // targets are all whom an unsolicited advertisement concerns.
 func (e *engine) targets(now Instant) []target {
-	out := make([]target, 0, len(e.guests.ports)+len(e.svc.Strangers))
-	taken := make(map[string]bool, len(e.guests.ports))
-	for _, g := range e.guests.ports {
-		if g.Device != "" && g.MAC.IsUnicast() {
-			taken[g.Device] = true
-			out = append(out, target{g.Device, g.MAC, g.variant(now.Boot)})
-		}
+	out := e.known(now)
+	if e.svc.RA.Policy.UnicastOnly {
+		return out
 	}
-	slices.SortFunc(out, func(a, b target) int { return strings.Compare(a.device, b.device) })
+	ports := len(out)
 	for _, device := range e.svc.Strangers {
-		if !taken[device] && !e.svc.RA.Policy.UnicastOnly {
+		if !slices.ContainsFunc(out[:ports], func(t target) bool { return t.device == device }) {
 			out = append(out, target{device, allNodesMAC, whole})
 		}
 	}
 	return out
+}
+
+// known are the guests that can be told one by one.
+func (e *engine) known(now Instant) []target {
+	out := make([]target, 0, len(e.guests.ports)+len(e.svc.Strangers))
+	for _, g := range e.guests.ports {
+		if g.Device != "" && g.MAC.IsUnicast() {
+			out = append(out, target{g.Device, g.MAC, g.variant(now.Boot)})
+		}
+	}
+	slices.SortFunc(out, func(a, b target) int { return strings.Compare(a.device, b.device) })
+	return out
+}
+
+// hasten has the known guests told of a change by frames of their own where the
+// multicast must wait: what the rate limit of RFC 4861 section 6.2.6 spares are
+// those whom it does not concern. Guests whose prefix an uplink just took with it
+// would be without a way out until then.
+func (e *engine) hasten(now Instant) {
+	at := now.Boot
+	if e.hasty > at { // a round that has yet to begin
+		at = e.hasty
+	} else if e.hasty >= 0 {
+		at = max(at, e.hasty+hasteEvery)
+	}
+	if at >= e.next {
+		return // the multicast comes as soon
+	}
+	if e.round = e.known(now); len(e.round) > 0 {
+		e.step, e.hasty = at, at
+	}
 }
 
 // goOn returns the next frames of the round that is under way.
