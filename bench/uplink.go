@@ -122,8 +122,8 @@ func uplinkSection(f switchFigures) section {
 			" message (rtnetlink) that the default route is there or gone until the first question is seen on the cable to the other"+
 			" provider that is answered; providers drop what comes from a prefix of somebody else. With a delegated prefix the first"+
 			" packets come from the guest's unique local address, masqueraded: the guest's kernel tries each new address for one to two"+
-			" seconds before it uses it (RFC 4862 section 5.4). All networks have that address beside the delegated one. Before each switch nothing happens for %v: advertisements to all"+
-			" guests are three seconds apart at least (RFC 4861 section 10), for which a second switch right after the first one waits.", echoEvery, calm),
+			" seconds before it uses it (RFC 4862 section 5.4). All networks have that address beside the delegated one. Before each switch nothing happens for %v, but"+
+			" multicast advertisements of the one before are still on their way.", echoEvery, calm),
 	}
 	t := table{head: []string{"", "", "first packet out, s", "first answer, s"}}
 	for _, family := range paths {
