@@ -154,6 +154,7 @@ func (w *Watcher) hostLink(s seen, there bool) {
 	if !there {
 		delete(w.table.links, s.Index)
 		if known && old.ours() {
+			w.dated = true
 			w.drift()
 			return
 		}
@@ -164,6 +165,7 @@ func (w *Watcher) hostLink(s seen, there bool) {
 	w.table.put(s)
 	if s.ours() || old.ours() {
 		if old.shape() != s.shape() {
+			w.dated = true
 			w.drift()
 		}
 		if known && old.Carrier != s.Carrier {

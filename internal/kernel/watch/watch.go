@@ -73,6 +73,7 @@ type Watcher struct {
 	routes  routes
 	stale   bool      // routes must be read again
 	touched time.Time // when facts may have begun to differ; zero: built since
+	dated   bool      // links of ours changed since, which is no news
 	pending Change    // to be told
 	since   time.Time // when pending became non-empty
 	own     int       // applies under way
@@ -114,6 +115,9 @@ func New(spaces *netns.Set, opt Options) (*Watcher, error) {
 func (w *Watcher) Facts() *plan.Facts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.dated && w.touched.IsZero() { // else Run is about to
+		w.renew()
+	}
 	return w.facts
 }
 
@@ -274,7 +278,7 @@ func (w *Watcher) poke() {
 // renew builds the facts anew and notes whether they differ; the caller holds
 // mu.
 func (w *Watcher) renew() {
-	w.touched = time.Time{}
+	w.touched, w.dated = time.Time{}, false
 	if w.stale {
 		if err := w.readRoutes(); err != nil {
 			w.opt.Log.Warn("read routes", "err", err)

@@ -253,6 +253,40 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestOwnLinks: what becomes of links of ours is no news, and known at once all
+// the same: who is heard at a port is told by the bridge that it is in.
+func TestOwnLinks(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.run("ip link add sxp1 group 83 type veth peer name sxq1")
+	h.run("ip link set sxp1 alias sextant:port/1; ip link set sxp1 up; ip link set sxq1 up")
+	netnstest.Eventually(t, 5*time.Second, "its carrier", func() error {
+		if l := h.w.Facts().Links["sxp1"]; !l.Carrier {
+			return fmt.Errorf("%+v", l)
+		}
+		return nil
+	})
+	h.quiet()
+	for _, master := range []string{"sx-web", ""} {
+		if h.run("ip link set sxp1 nomaster"); master != "" {
+			h.run("ip link set sxp1 master " + master)
+		}
+		netnstest.Eventually(t, 2*time.Second, "its bridge", func() error {
+			if l := h.w.Facts().Links["sxp1"]; l.Master != master {
+				return fmt.Errorf("%+v", l)
+			}
+			return nil
+		})
+	}
+	h.run("ip link delete sxp1")
+	netnstest.Eventually(t, 2*time.Second, "its end", func() error {
+		if l, there := h.w.Facts().Links["sxp1"]; there {
+			return fmt.Errorf("%+v", l)
+		}
+		return nil
+	})
+}
+
 // TestOwn: our own changes are told as drift only once, when they have settled.
 func TestOwn(t *testing.T) {
 	t.Parallel()
