@@ -76,7 +76,7 @@ func newAcceptKeeper(dir string, log *slog.Logger) *acceptKeeper {
 	if k.secret == nil {
 		k.secret = make([]byte, acceptSecret)
 		_, _ = rand.Read(k.secret) // it never fails
-		k.poke()
+		poke(k.wake)
 	}
 	return k
 }
@@ -155,7 +155,7 @@ func (k *acceptKeeper) Keep(network vnet.ID, a dhcp6.Acceptor) {
 	k.mu.Lock()
 	k.put(network, a)
 	k.mu.Unlock()
-	k.poke()
+	poke(k.wake)
 }
 
 // Drop forgets one.
@@ -166,7 +166,7 @@ func (k *acceptKeeper) Drop(network vnet.ID, duid ipam.DUID) {
 		k.count--
 	}
 	k.mu.Unlock()
-	k.poke()
+	poke(k.wake)
 }
 
 // Number returns the next number.
@@ -174,7 +174,7 @@ func (k *acceptKeeper) Number(atLeast uint64) uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.number = max(k.number+1, atLeast); k.number > k.reserved {
-		k.poke()
+		poke(k.wake)
 	}
 	return k.number
 }
@@ -187,27 +187,9 @@ func (k *acceptKeeper) only(there func(vnet.ID) bool) {
 		if !there(network) {
 			k.count -= len(of)
 			delete(k.clients, network)
-			k.poke()
+			poke(k.wake)
 		}
 	}
-}
-
-func (k *acceptKeeper) poke() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
-}
-
-// begin writes until ctx ends or stop is called, which waits for the last time.
-func (k *acceptKeeper) begin(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		k.run(ctx)
-	}()
-	return func() { cancel(); <-done }
 }
 
 // run writes until ctx ends, and what is left then.
@@ -236,7 +218,7 @@ func (k *acceptKeeper) write() {
 	}
 	if err != nil {
 		k.log.Warn("who accepts reconfigure messages is not kept", "file", k.file, "error", err)
-		k.poke()
+		poke(k.wake)
 	}
 }
 

@@ -27,7 +27,7 @@ func TestAcceptKeeper(t *testing.T) {
 	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
 	file := filepath.Join(dir, "agent-reconfigure.json")
 	k := newAcceptKeeper(dir, log)
-	stop := k.begin(t.Context())
+	stop := background(t.Context(), k.run)
 	first, second := acceptorExample(1, 7), acceptorExample(2, 0)
 	k.Keep("web", first)
 	k.Keep("web", second)

@@ -187,8 +187,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	go a.claim.run(ctx)
 	go a.rep.run(ctx)
 	go a.keep.run(ctx)
-	defer a.srv.accepts.begin(ctx)()
-	defer a.runUplinks(ctx)()
+	defer background(ctx, a.srv.accepts.run)()
+	defer background(ctx, func(ctx context.Context) { _ = a.up.links.Run(ctx) })() // which returns why ctx ended
 	resync := time.NewTicker(resyncEvery)
 	defer resync.Stop()
 	check := time.NewTicker(2 * time.Second)
@@ -230,6 +230,17 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		a.obey()
 	}
+}
+
+// background has run run until ctx ends or stop is called, which waits for it.
+func background(ctx context.Context, run func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run(ctx)
+	}()
+	return func() { cancel(); <-done }
 }
 
 // due reports whether there is something for a pass to do.

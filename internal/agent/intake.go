@@ -49,7 +49,7 @@ func (i *intake) add(u vnet.Update) bool {
 		i.queue = append(i.queue, u)
 	}
 	i.mu.Unlock()
-	i.poke()
+	poke(i.wake)
 	return ok
 }
 
@@ -59,14 +59,7 @@ func (i *intake) stop() {
 	i.ended = true
 	i.mu.Unlock()
 	i.room.Broadcast()
-	i.poke()
-}
-
-func (i *intake) poke() {
-	select {
-	case i.wake <- struct{}{}:
-	default:
-	}
+	poke(i.wake)
 }
 
 // take returns what has come, oldest first; ok is false once nothing is left

@@ -132,6 +132,7 @@ func (o *owed) pledge(p pledge) bool {
 	return true
 }
 
+// poke wakes whoever waits for it; once is enough.
 func poke(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

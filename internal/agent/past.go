@@ -77,5 +77,5 @@ func (r *reporter) history(h *vnet.LeaseHistory) {
 	}
 	r.queue[h.ID] = h
 	r.mu.Unlock()
-	r.poke()
+	poke(r.wake)
 }

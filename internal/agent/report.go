@@ -41,14 +41,7 @@ func (r *reporter) put(o vnet.Object) {
 	r.mu.Lock()
 	r.queue[o.GetMeta().ID] = o
 	r.mu.Unlock()
-	r.poke()
-}
-
-func (r *reporter) poke() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	poke(r.wake)
 }
 
 // event tells people what happened.
@@ -58,7 +51,7 @@ func (r *reporter) event(e *vnet.Event) {
 		r.events = append(r.events, e)
 	}
 	r.mu.Unlock()
-	r.poke()
+	poke(r.wake)
 }
 
 // host reports the host's facts if they changed.
@@ -93,7 +86,7 @@ func (r *reporter) run(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-pause.C:
-				r.poke()
+				poke(r.wake)
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"context"
 	"maps"
 	"net/netip"
 	"os"
@@ -68,18 +67,6 @@ func newUplinks(c *Config) *uplinks {
 		InNS: func(f func() error) error { return c.InNS("", f) },
 	})
 	return u
-}
-
-// runUplinks hears and speaks until ctx ends or stop is called, which waits for
-// it. What happens is worked in the loop.
-func (a *Agent) runUplinks(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = a.up.links.Run(ctx) // which returns why ctx ended
-	}()
-	return func() { cancel(); <-done }
 }
 
 // setUplinks says which links are listened on and what is wished of each: every
