@@ -69,13 +69,18 @@ func (a *accessDemo) world(ctx context.Context) error {
 	return err
 }
 
-func (a *accessDemo) share(ctx context.Context) error {
+// daemon starts it and waits until it is ready.
+func (a *accessDemo) daemon(ctx context.Context) error {
 	fmt.Fprintln(a.out, "host# sextant serve &")
 	p, err := a.host.Serve()
 	if err != nil {
 		return err
 	}
-	if err := a.host.Ready(ctx, p); err != nil {
+	return a.host.Ready(ctx, p)
+}
+
+func (a *accessDemo) share(ctx context.Context) error {
+	if err := a.daemon(ctx); err != nil {
 		return err
 	}
 	if _, err := a.sh(ctx, a.host.Node, "sextant uplink set enp1s0 settle=2s; sextant network create lab"); err != nil {
@@ -94,7 +99,7 @@ func (a *accessDemo) share(ctx context.Context) error {
 	for _, g := range a.guests {
 		a.checkSource(ctx, g, "shared", g.ask("6", topo.Server6, topo.Server6.String()), "2001:db8:1:")
 	}
-	_, err = a.sh(ctx, a.host.Node, "sextant status")
+	_, err := a.sh(ctx, a.host.Node, "sextant status")
 	return err
 }
 
@@ -184,15 +189,10 @@ func (a *accessDemo) crash(ctx context.Context) error {
 	if _, err := a.sh(ctx, a.host.Node, "kill -9 $(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/' /run/sextant/*.pid)"); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.out, "host# sextant serve &")
-	p, err := a.host.Serve()
-	if err != nil {
+	if err := a.daemon(ctx); err != nil {
 		return err
 	}
-	if err := a.host.Ready(ctx, p); err != nil {
-		return err
-	}
-	now := a.has(ctx, "default", after)
+	now, err := a.has(ctx, "default", after), error(nil)
 	if now != a.new {
 		err = fmt.Errorf("it is %v, and was %v", now, a.new)
 	}
